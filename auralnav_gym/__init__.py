@@ -1,0 +1,60 @@
+"""AuralNav: a Gymnasium environment for agents that find sounding sources by ear.
+
+Importing this package registers the environments:
+
+>>> import gymnasium as gym
+>>> import auralnav_gym
+>>> env = gym.make("AuralNav-v0")
+>>> observation, info = env.reset(seed=0)
+>>> observation["audio"].shape, observation["agent"].shape
+((2, 4000), (4,))
+"""
+
+from gymnasium.envs.registration import register
+
+from auralnav_gym.agents import Agent, OracleAgent, RandomAgent
+from auralnav_gym.ears import CardioidEars, Ears, OmniEars
+from auralnav_gym.env import AuralNavEnv
+from auralnav_gym.scene import (
+    Action,
+    Body,
+    Polygon,
+    Pose,
+    RandomShoeBox,
+    Room,
+    RoomSampler,
+    Scene,
+    SceneSampler,
+    ShoeBox,
+    Source,
+)
+from auralnav_gym.scoring import Rewards
+from auralnav_gym.sounds import Sound, SoundBank, SoundFolder, SyntheticSounds
+
+__all__ = [
+    "Action",
+    "Agent",
+    "AuralNavEnv",
+    "Body",
+    "CardioidEars",
+    "Ears",
+    "OmniEars",
+    "OracleAgent",
+    "Polygon",
+    "Pose",
+    "RandomAgent",
+    "RandomShoeBox",
+    "Rewards",
+    "Room",
+    "RoomSampler",
+    "Scene",
+    "SceneSampler",
+    "ShoeBox",
+    "Sound",
+    "SoundBank",
+    "SoundFolder",
+    "Source",
+    "SyntheticSounds",
+]
+
+register(id="AuralNav-v0", entry_point="auralnav_gym.env:AuralNavEnv", max_episode_steps=200)

@@ -1,0 +1,463 @@
+"""The picture: a room seen from above, drawn with pygame-ce.
+
+:func:`draw` is a pure function from the state of an episode to a surface; :class:`Renderer` gives its pixels to a
+caller or shows them in a window. pygame-ce is imported when the first picture is asked for, and a picture that is not
+shown in a window needs no display.
+
+Places in the picture are in pixels of the frame, x to the right and y *down* from the upper left corner, as floats.
+Everything is drawn ``SUPERSAMPLING`` times as large and scaled down, which smooths the edges.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.error import DependencyNotInstalled
+
+from auralnav_gym.scene import Body, Pose, Room, Scene, Source
+
+if TYPE_CHECKING:
+    import pygame
+
+Colour = tuple[int, int, int]
+
+# Every frame has this size whatever the room: windows keep theirs, and frames of parallel environments can be tiled.
+# Both sides are multiples of 16, as video encoders like it.
+PLAN_SIZE = 608  # px, the square above the status lines that the plan is fitted into
+STATUS_HEIGHT = 64  # px
+FRAME_SIZE = (PLAN_SIZE, PLAN_SIZE + STATUS_HEIGHT)  # width, height
+MARGIN = 28  # px, least distance of the floor to the border of the plan
+SUPERSAMPLING = 2
+
+# Okabe and Ito's palette, which colour-blind people can tell apart, for what matters; greys for the rest.
+SOUNDING: Colour = (213, 94, 0)  # vermilion
+AGENT: Colour = (0, 114, 178)  # blue
+LEFT_EAR: Colour = (240, 228, 66)  # yellow
+RIGHT_EAR: Colour = (204, 121, 167)  # reddish purple
+FOUND: Colour = (134, 140, 147)
+WALL: Colour = (52, 58, 64)
+INK: Colour = (33, 37, 41)
+FAINT_INK: Colour = (104, 110, 117)
+PAGE: Colour = (233, 236, 239)
+FLOOR: Colour = (253, 253, 251)
+GRID: Colour = (228, 231, 234)
+WHITE: Colour = (255, 255, 255)
+_CLEAR: Colour = (255, 0, 255)  # what is transparent in a stencil; used for nothing else
+
+_WALL_WIDTH = 6  # px
+_SOURCE_RADIUS = 9.0  # px
+_WAVE_SPACING = 6.0  # px
+_HEAD_RADIUS = 10.0  # px, the least; the head is as large as the body where that is larger
+_LARGE, _SMALL = 22, 17  # font sizes, px
+_LABEL_LENGTH = 24  # characters
+_GRID_STEPS = tuple(digit * 10.0**power for power in range(-2, 4) for digit in (1, 2, 5))  # m
+_LEAST_GRID_STEP = 40  # px
+
+
+class Renderer:
+    """Draws the frames of an episode and, if asked to, shows them.
+
+    Args:
+        mode: "rgb_array" returns every frame and opens no display; "human" shows it in a window, which is opened by
+            the first frame.
+        fps: Frames a second at most, in "human" mode.
+
+    Raises:
+        gymnasium.error.DependencyNotInstalled: If pygame-ce is missing.
+        ValueError: If ``mode`` is none of the two.
+    """
+
+    def __init__(self, mode: str, fps: float) -> None:
+        if mode not in ("rgb_array", "human"):
+            raise ValueError(f'render_mode: expected "rgb_array" or "human", actual: {mode!r}')
+        _import_pygame()
+        self.mode = mode
+        self.fps = fps
+        self._clock: Any = None
+        self._background: pygame.Surface | None = None
+        self._background_of: tuple[Scene, Body, tuple[bool, ...]] | None = None
+
+    def render(
+        self,
+        scene: Scene,
+        pose: Pose,
+        path: Sequence[Pose],
+        on: np.ndarray,
+        body: Body,
+        ears_positions: np.ndarray,
+    ) -> np.ndarray | None:
+        """Draw a frame; the arguments are those of :func:`draw`.
+
+        Returns:
+            (H, W, 3) uint8, a new array, always of the same shape; None in "human" mode.
+        """
+        content = (scene, body, tuple(np.asarray(on, dtype=bool).tolist()))
+        if self._background is None or content != self._background_of:
+            self._background, self._background_of = draw_background(scene, on, body), content
+        frame = draw(scene, pose, path, on, body, ears_positions, self._background)
+        if self.mode == "rgb_array":
+            return _to_array(frame)
+        self._show(frame)
+        return None
+
+    def close(self) -> None:
+        """Close the window, if this renderer has opened it. May be called more than once."""
+        if self._clock is not None:
+            _import_pygame().display.quit()
+        self._clock = self._background = self._background_of = None
+
+    def _show(self, frame: pygame.Surface) -> None:
+        pg = _import_pygame()
+        if self._clock is None:
+            self._clock = pg.time.Clock()
+        # There is one window a process, and another environment's close() may have taken it away.
+        window = pg.display.get_surface() if pg.display.get_init() else None
+        if window is None or window.get_size() != FRAME_SIZE:
+            pg.display.init()
+            pg.display.set_caption("AuralNav")
+            window = pg.display.set_mode(FRAME_SIZE)
+        window.blit(frame, (0, 0))
+        pg.event.pump()
+        self._clock.tick(self.fps)
+        pg.display.flip()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out surfaces and the clock, which cannot be copied; the next frame makes new ones."""
+        return {**self.__dict__, "_clock": None, "_background": None, "_background_of": None}
+
+
+def draw(
+    scene: Scene,
+    pose: Pose,
+    path: Sequence[Pose],
+    on: np.ndarray,
+    body: Body,
+    ears_positions: np.ndarray,
+    background: pygame.Surface | None = None,
+) -> pygame.Surface:
+    """Draw an episode as it stands, seen from above.
+
+    Args:
+        scene: The room and the sources.
+        pose: Where the agent is now.
+        path: The poses since the start, that at the start included, one for every action.
+        on: (S,) bool, whether each source still sounds.
+        body: The agent's size and reach.
+        ears_positions: (E, 2) or (E, 3) float, the ears in the world, metres: the left one, the right one, and more if
+            there are; their height is not drawn.
+        background: What :func:`draw_background` returned for this scene, ``on`` and ``body``; None draws it anew.
+
+    Returns:
+        A surface of ``FRAME_SIZE`` pixels. Equal arguments give equal pixels.
+    """
+    canvas = _Canvas(background.copy() if background is not None else draw_background(scene, on, body))
+    plan = _Plan(scene.room)
+    walked = np.array([[p.x, p.y] for p in path]).reshape(-1, 2)
+    sources = plan.pixels(scene.source_positions[:, :2])
+    for place, sounding in zip(sources, on, strict=True):
+        if sounding:
+            _draw_waves(canvas, place, phase=len(path) % 3 / 3)
+    _draw_path(canvas, plan.pixels(walked))
+    for place, sounding in zip(sources, on, strict=True):
+        _draw_source(canvas, place, sounding)
+    head_radius = max(body.radius * plan.scale, _HEAD_RADIUS)
+    agent = plan.pixels(pose.position)
+    _draw_head(canvas, agent, pose.heading, head_radius)
+    _draw_ears(canvas, agent, pose.heading, plan.pixels(ears_positions[:, :2]), head_radius)
+    _draw_status(canvas, on, num_actions=max(len(path) - 1, 0), walked=walked)
+    return canvas.finished()
+
+
+def draw_background(scene: Scene, on: np.ndarray, body: Body) -> pygame.Surface:
+    """Draw what stays while the agent moves: room, reach and names of the sources, legend.
+
+    Args:
+        scene: The room and the sources.
+        on: (S,) bool, whether each source still sounds.
+        body: Tells the capture radius.
+
+    Returns:
+        A surface of ``SUPERSAMPLING`` times ``FRAME_SIZE`` pixels.
+    """
+    canvas, plan = _Canvas.blank(FLOOR), _Plan(scene.room)
+    sources = plan.pixels(scene.source_positions[:, :2])
+    reach = body.capture_radius * plan.scale
+    in_order = sorted(zip(sources, on, strict=True), key=lambda item: bool(item[1]))  # what sounds lies on top
+    for place, sounding in in_order:
+        canvas.disc(place, reach, _mix(FLOOR, SOUNDING if sounding else FOUND, 0.10))
+    grid_step = _draw_grid(canvas, plan)
+    for place, sounding in in_order:
+        canvas.ring(place, reach, 1.0, _mix(FLOOR, SOUNDING if sounding else FOUND, 0.55))
+    _draw_walls(canvas, plan)
+    _draw_labels(canvas, plan, sources, scene.sources, on)
+    _draw_legend(canvas, body, grid_step)
+    return canvas.surface
+
+
+class _Plan:
+    """Where the places of a room are in the picture: fitted, in proportion, in the middle."""
+
+    def __init__(self, room: Room) -> None:
+        self.low, self.high = room.bounds
+        self.scale = (PLAN_SIZE - 2 * MARGIN) / float((self.high - self.low).max())  # px per metre
+        self._room = room
+        self._middle = (self.low + self.high) / 2
+        self.corners = self.pixels(room.corners)  # (M, 2), px
+
+    def pixels(self, points: np.ndarray) -> np.ndarray:
+        """Convert points (..., 2) in metres, y up, to pixels (..., 2), y down."""
+        return PLAN_SIZE / 2 + (points - self._middle) * (self.scale, -self.scale)
+
+    def on_floor(self, box: pygame.Rect) -> bool:
+        """Say whether a box of pixels lies on the floor as a whole."""
+        corners = np.array([box.topleft, box.topright, box.bottomleft, box.bottomright])
+        metres = (corners - PLAN_SIZE / 2) / (self.scale, -self.scale) + self._middle
+        return bool(self._room.contains(metres).all())
+
+
+class _Canvas:
+    """A surface that is drawn on ``SUPERSAMPLING`` times as large as the places and sizes say, which are in pixels."""
+
+    def __init__(self, surface: pygame.Surface) -> None:
+        self.surface = surface
+        self._pg = _import_pygame()
+        self._fonts: dict[int, pygame.font.Font] = {}
+
+    @classmethod
+    def blank(cls, colour: Colour) -> _Canvas:
+        size = (SUPERSAMPLING * FRAME_SIZE[0], SUPERSAMPLING * FRAME_SIZE[1])
+        canvas = cls(_import_pygame().Surface(size, depth=32))
+        canvas.surface.fill(colour)
+        return canvas
+
+    def disc(self, centre: np.ndarray, radius: float, colour: Colour) -> None:
+        self._pg.draw.circle(self.surface, colour, self._at(centre), round(radius * SUPERSAMPLING))
+
+    def ring(self, centre: np.ndarray, radius: float, width: float, colour: Colour) -> None:
+        """Draw a circle whose line lies to both sides of ``radius``."""
+        outer = round((radius + width / 2) * SUPERSAMPLING)
+        self._pg.draw.circle(self.surface, colour, self._at(centre), outer, round(width * SUPERSAMPLING))
+
+    def polygon(self, points: np.ndarray, colour: Colour) -> None:
+        self._pg.draw.polygon(self.surface, colour, [self._at(point) for point in points])
+
+    def line(self, start: np.ndarray, end: np.ndarray, width: float, colour: Colour) -> None:
+        """Draw a straight line with round ends."""
+        # pygame cuts the ends of its own wide lines along the axes, which leaves gaps where two lines meet.
+        along = end - start
+        across = np.array([-along[1], along[0]]) * (width / 2 / max(math.hypot(*along), 1e-9))
+        self.polygon(np.array([start + across, end + across, end - across, start - across]), colour)
+        for point in (start, end):
+            self.disc(point, width / 2, colour)
+
+    def rectangle(self, corner: tuple[float, float], size: tuple[float, float], colour: Colour) -> None:
+        self.surface.fill(colour, [round(value * SUPERSAMPLING) for value in (*corner, *size)])
+
+    def text_width(self, text: str, size: int) -> float:
+        return self._font(size).size(text)[0] / SUPERSAMPLING
+
+    def text(self, text: str, left: float, middle: float, size: int, colour: Colour) -> float:
+        """Write ``text`` from ``left`` on, centred on the height ``middle``; returns where it ends."""
+        image = self._font(size).render(text, True, colour)
+        top = middle * SUPERSAMPLING - image.get_height() / 2
+        self.surface.blit(image, (round(left * SUPERSAMPLING), round(top)))
+        return left + image.get_width() / SUPERSAMPLING
+
+    def overlay(self, stencil: _Canvas) -> None:
+        """Put ``stencil`` over this canvas; what is ``_CLEAR`` in it lets this canvas be seen."""
+        stencil.surface.set_colorkey(_CLEAR)
+        self.surface.blit(stencil.surface, (0, 0))
+
+    def finished(self) -> pygame.Surface:
+        return self._pg.transform.smoothscale(self.surface, FRAME_SIZE)
+
+    def _font(self, size: int) -> pygame.font.Font:
+        # Fonts do not outlive this canvas: they become invalid when anything in the process calls pygame.quit().
+        if size not in self._fonts:
+            self._pg.font.init()
+            self._fonts[size] = self._pg.font.Font(None, size * SUPERSAMPLING)
+        return self._fonts[size]
+
+    @staticmethod
+    def _at(point: np.ndarray) -> tuple[int, int]:
+        return round(float(point[0]) * SUPERSAMPLING), round(float(point[1]) * SUPERSAMPLING)
+
+
+def _draw_grid(canvas: _Canvas, plan: _Plan) -> float:
+    """Draw lines at whole multiples of a round step; returns the step in metres."""
+    step = next((step for step in _GRID_STEPS if step * plan.scale >= _LEAST_GRID_STEP), _GRID_STEPS[-1])
+    first, last = np.ceil(plan.low / step), np.floor(plan.high / step)
+    for place in np.arange(first[0], last[0] + 1) * step:
+        x, _ = plan.pixels(np.array([place, 0.0]))
+        canvas.rectangle((x - 0.5, 0.0), (1.0, PLAN_SIZE), GRID)
+    for place in np.arange(first[1], last[1] + 1) * step:
+        _, y = plan.pixels(np.array([0.0, place]))
+        canvas.rectangle((0.0, y - 0.5), (PLAN_SIZE, 1.0), GRID)
+    return step
+
+
+def _draw_walls(canvas: _Canvas, plan: _Plan) -> None:
+    """Draw the walls and what is outside; hides what was drawn beyond the floor."""
+    outside = _Canvas.blank(PAGE)
+    for start, end in zip(plan.corners, np.roll(plan.corners, -1, axis=0), strict=True):
+        outside.line(start, end, 2 * _WALL_WIDTH, WALL)
+    outside.polygon(plan.corners, _CLEAR)
+    canvas.overlay(outside)
+
+
+def _draw_labels(canvas: _Canvas, plan: _Plan, places: np.ndarray, sources: Sequence[Source], on: np.ndarray) -> None:
+    """Name every source: below, above or beside it, where nothing is in the way."""
+    rect = _import_pygame().Rect
+    height, gap = 14, _SOURCE_RADIUS + 3 * _WAVE_SPACING
+    taken = [rect(x - gap + 1, y - gap + 1, 2 * gap - 2, 2 * gap - 2) for x, y in places]
+    for (x, y), source, sounding in zip(places, sources, on, strict=True):
+        text = _label(source)
+        width = canvas.text_width(text, _SMALL)
+        corners = [
+            (x - width / 2, y + gap),
+            (x - width / 2, y - gap - height),
+            (x + gap, y - height / 2),
+            (x - gap - width, y - height / 2),
+        ]
+        boxes = [rect(*corner, width, height).clamp(rect(0, 0, PLAN_SIZE, PLAN_SIZE)) for corner in corners]
+        free = [box for box in boxes if box.collidelist(taken) < 0] or boxes
+        box = next((box for box in free if plan.on_floor(box)), free[0])
+        taken.append(box)
+        colour = _mix(SOUNDING, INK, 0.35) if sounding else FAINT_INK
+        canvas.text(text, box.left, box.centery, _SMALL, colour)
+
+
+def _draw_waves(canvas: _Canvas, place: np.ndarray, phase: float) -> None:
+    """Draw rings that leave a source and fade; ``phase`` in [0, 1) says how far they are on the way to the next one."""
+    for index in (2, 1, 0):
+        strength = 0.9 - 0.3 * (index + phase)
+        canvas.ring(place, _SOURCE_RADIUS + _WAVE_SPACING * (index + phase), 1.5, _mix(FLOOR, SOUNDING, strength))
+
+
+def _draw_source(canvas: _Canvas, place: np.ndarray, sounding: bool, radius: float = _SOURCE_RADIUS) -> None:
+    """Draw a coloured disc for what sounds, a grey one with a tick for what was found."""
+    canvas.disc(place, radius + 1.5, WHITE)
+    canvas.disc(place, radius, SOUNDING if sounding else FOUND)
+    if not sounding:
+        left, low, right = place + radius * np.array([[-0.5, 0.0], [-0.15, 0.4], [0.5, -0.4]])
+        canvas.line(left, low, 2.0, WHITE)
+        canvas.line(low, right, 2.0, WHITE)
+
+
+def _draw_path(canvas: _Canvas, places: np.ndarray) -> None:
+    """Draw a line through the places (P, 2), the darker the later, and a ring at the start."""
+    if len(places) == 0:
+        return
+    moved = np.append(True, (np.diff(places, axis=0) != 0).any(axis=1))
+    stops = places[moved]
+    for index, (start, end) in enumerate(itertools.pairwise(stops), start=1):
+        colour = _mix(FLOOR, AGENT, 0.3 + 0.4 * index / len(stops))
+        canvas.line(start, end, 2.0, colour)
+        canvas.disc(end, 2.5, colour)
+    canvas.disc(stops[0], 4.5, _mix(FLOOR, AGENT, 0.7))
+    canvas.disc(stops[0], 2.5, FLOOR)
+
+
+def _draw_head(canvas: _Canvas, place: np.ndarray, heading: float, radius: float) -> None:
+    """Draw a head from above, whose nose points along the heading."""
+    for size, colour in ((radius + 2, WHITE), (radius, AGENT)):
+        canvas.disc(place, size, colour)
+        tip = place + size * 2.1 * _direction(heading)
+        sides = [place + size * _direction(heading + side * math.radians(45)) for side in (1, -1)]
+        canvas.polygon(np.array([tip, *sides]), colour)
+
+
+def _draw_ears(canvas: _Canvas, place: np.ndarray, heading: float, ears: np.ndarray, head_radius: float) -> None:
+    """Draw the ears (E, 2) where they are, or on the rim of the head where they would be inside it."""
+    for index, ear in enumerate(ears):
+        offset = ear - place
+        distance = math.hypot(*offset)
+        colour, side = ((LEFT_EAR, 1), (RIGHT_EAR, -1))[index] if index < 2 else (WHITE, 0)
+        # Ears at one place (a coincident pair) are told apart by the sides that they are for.
+        towards = offset / distance if distance > 1e-6 else _direction(heading + side * math.pi / 2)
+        _draw_ear(canvas, place + max(distance, head_radius) * towards, colour)
+
+
+def _draw_ear(canvas: _Canvas, at: np.ndarray, colour: Colour) -> None:
+    canvas.disc(at, 4.5, INK)
+    canvas.disc(at, 3.5, colour)
+
+
+def _draw_status(canvas: _Canvas, on: np.ndarray, num_actions: int, walked: np.ndarray) -> None:
+    """Write what has been reached so far, on the upper status line."""
+    metres = float(np.hypot(*np.diff(walked, axis=0).T).sum())
+    middle = PLAN_SIZE + 20
+    canvas.text(f"found {len(on) - int(np.sum(on))} of {len(on)}", MARGIN, middle, _LARGE, INK)
+    text = f"{num_actions} action{'' if num_actions == 1 else 's'}, {metres:.1f} m walked"
+    canvas.text(text, PLAN_SIZE - MARGIN - canvas.text_width(text, _LARGE), middle, _LARGE, INK)
+
+
+def _draw_legend(canvas: _Canvas, body: Body, grid_step: float) -> None:
+    """Show what the signs mean, on the lower status line."""
+    canvas.rectangle((0, PLAN_SIZE), (PLAN_SIZE, STATUS_HEIGHT), WHITE)
+    y = PLAN_SIZE + 45.0
+    signs: list[tuple[str, Callable[[np.ndarray], None]]] = [
+        ("sounding", lambda at: _draw_source(canvas, at, True, 6.0)),
+        ("found", lambda at: _draw_source(canvas, at, False, 6.0)),
+        (f"reach {round(body.capture_radius, 2):g} m", lambda at: _draw_reach_sign(canvas, at)),
+        ("agent", lambda at: _draw_head(canvas, at - (3, 0), 0.0, 6.0)),
+        ("left ear", lambda at: _draw_ear(canvas, at, LEFT_EAR)),
+        ("right ear", lambda at: _draw_ear(canvas, at, RIGHT_EAR)),
+        (f"grid {grid_step:g} m", lambda at: _draw_grid_sign(canvas, at)),
+    ]
+    free = PLAN_SIZE - 2 * MARGIN - sum(20 + canvas.text_width(text, _SMALL) for text, _ in signs)
+    x = float(MARGIN)
+    for text, draw_sign in signs:
+        draw_sign(np.array([x + 7, y]))
+        x = canvas.text(text, x + 20, y, _SMALL, FAINT_INK) + free / (len(signs) - 1)
+
+
+def _draw_reach_sign(canvas: _Canvas, at: np.ndarray) -> None:
+    canvas.disc(at, 7.0, _mix(FLOOR, SOUNDING, 0.10))
+    canvas.ring(at, 7.0, 1.0, _mix(FLOOR, SOUNDING, 0.55))
+
+
+def _draw_grid_sign(canvas: _Canvas, at: np.ndarray) -> None:
+    for offset in (-3, 2):
+        canvas.rectangle((at[0] - 6, at[1] + offset), (12, 1), FOUND)
+        canvas.rectangle((at[0] + offset, at[1] - 6), (1, 12), FOUND)
+
+
+def _label(source: Source) -> str:
+    """Name the kind of a sound and its recording in a few letters."""
+    kind, name = source.sound.kind, PurePosixPath(source.sound.name).stem
+    text = name if name.startswith(kind) else f"{kind} {name}"
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= _LABEL_LENGTH else text[: _LABEL_LENGTH - 3] + "..."
+
+
+def _direction(angle: float) -> np.ndarray:
+    """Return the unit vector (2,) in the picture, y down, of an angle in the world, y up."""
+    return np.array([math.cos(angle), -math.sin(angle)])
+
+
+def _mix(first: Colour, second: Colour, share: float) -> Colour:
+    """Lay ``share`` of the second colour over the first."""
+    r, g, b = (round(a + share * (b - a)) for a, b in zip(first, second, strict=True))
+    return r, g, b
+
+
+def _to_array(surface: pygame.Surface) -> np.ndarray:
+    """Return (H, W, 3) uint8, a copy of a surface's pixels."""
+    return np.ascontiguousarray(_import_pygame().surfarray.array3d(surface).swapaxes(0, 1))
+
+
+def _import_pygame() -> ModuleType:
+    try:
+        import pygame
+    except ImportError as error:
+        raise DependencyNotInstalled(
+            'pygame-ce is not installed, and rendering needs it. Run `pip install "auralnav[render]"`.'
+        ) from error
+    return pygame

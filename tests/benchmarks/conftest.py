@@ -1,0 +1,19 @@
+"""Benchmarks compare within one run on one core; read the ratios, not the milliseconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def one_core() -> Iterator[None]:
+    if not hasattr(os, "sched_setaffinity"):  # not on macOS and Windows
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
+    yield
+    os.sched_setaffinity(0, allowed)

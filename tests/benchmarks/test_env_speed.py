@@ -1,0 +1,109 @@
+"""A step of the environment against the loop that a user of pyroomacoustics would write.
+
+    pytest tests/benchmarks/test_env_speed.py --benchmark-enable
+
+Within a group, the numbers in brackets are ratios to the fastest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import cycle
+
+import gymnasium as gym
+import numpy as np
+import pyroomacoustics as pra
+import pytest
+from pyroomacoustics.directivities import CardioidFamily
+
+import auralnav_gym
+from auralnav_gym import Action, Pose, Scene
+
+# No source is found and no wall is met, so that every step renders every source.
+PACING = (Action.TURN_LEFT, Action.FORWARD, Action.TURN_RIGHT, Action.BACKWARD)
+
+
+def make_env(**settings) -> gym.Env:
+    env = gym.make("AuralNav-v0", max_episode_steps=10**9, **settings)
+    env.reset(seed=0)
+    return env
+
+
+def pace(env: gym.Env) -> Callable[[], None]:
+    actions = cycle(PACING)
+    return lambda: env.step(next(actions))
+
+
+def listening_poses(env: gym.Env) -> Iterator[Pose]:
+    env.reset(seed=0)
+    return cycle([env.unwrapped.pose, *(env.step(action) and env.unwrapped.pose for action in PACING)])
+
+
+def naive_step(scene: Scene, pose: Pose, sample_rate: int, num_samples: int) -> np.ndarray:
+    """What pyroomacoustics' manual shows: build the room, add sources and ears, simulate; keep the window heard."""
+    history = sample_rate // 4
+    room = pra.ShoeBox(
+        scene.room.size,
+        fs=sample_rate,
+        materials=pra.Material(scene.room.absorption),
+        max_order=scene.room.max_order,
+    )
+    for source in scene.sources:
+        signal = np.resize(source.sound.signal, history + num_samples)
+        room.add_source(list(source.position), signal=signal)
+    places, microphones = [], []
+    for side in (1, -1):
+        across = pose.heading + side * math.pi / 2
+        places.append([pose.x + 0.085 * math.cos(across), pose.y + 0.085 * math.sin(across), scene.ear_height])
+        axis = pose.heading + side * math.radians(55)
+        microphones.append(CardioidFamily(np.array([math.cos(axis), math.sin(axis), 0.0]), 0.5))
+    room.add_microphone_array(np.array(places).T, directivity=microphones)
+    room.compute_rir()
+    room.simulate()
+    return room.mic_array.signals[:, history : history + num_samples]
+
+
+@pytest.mark.benchmark(group="one step at the defaults")
+def test_step(benchmark) -> None:
+    env = make_env()
+    benchmark(pace(env))
+    assert env.unwrapped.on.all()
+
+
+@pytest.mark.benchmark(group="one step at the defaults")
+def test_step_of_a_pyroomacoustics_loop(benchmark) -> None:
+    env = make_env()
+    poses = listening_poses(env)
+    inner = env.unwrapped
+    benchmark(lambda: naive_step(inner.scene, next(poses), inner.sample_rate, inner.num_samples))
+
+
+@pytest.mark.benchmark(group="one step: sources")
+@pytest.mark.parametrize("num_sources", [1, 2, 4, 8])
+def test_sources(benchmark, num_sources: int) -> None:
+    benchmark(pace(make_env(num_sources=num_sources, room=(12.0, 12.0, 3.0))))
+
+
+@pytest.mark.benchmark(group="one step: seconds heard")
+@pytest.mark.parametrize("listen_seconds", [0.5, 1.0, 2.0, 4.0])
+def test_samples(benchmark, listen_seconds: float) -> None:
+    benchmark(pace(make_env(listen_seconds=listen_seconds)))
+
+
+SETTINGS = {
+    "defaults": {},
+    "omni": {"ears": "omni"},
+    "polygon": {"room": auralnav_gym.Polygon(((0.0, 0.0), (8.0, 0.0), (9.0, 4.0), (6.0, 8.0), (0.0, 7.0)), height=3.0)},
+    "2-D": {"room": (8.0, 8.0)},
+    "noise": {"noise_dbfs": -60.0},
+    "order 8": {"max_order": 8},
+    "16 kHz": {"sample_rate": 16_000},
+    "source audio": {"source_audio": True},
+}
+
+
+@pytest.mark.benchmark(group="one step: settings")
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_settings(benchmark, settings: dict) -> None:
+    benchmark(pace(make_env(**settings)))

@@ -1,0 +1,442 @@
+"""The agents without learning. The truth about fewest actions is an exhaustive search, written from the rules."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise, permutations
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from auralnav_gym import agents
+from auralnav_gym.agents import Agent, NoPlanError, OracleAgent, RandomAgent, fewest_actions, plan
+from auralnav_gym.scene import Action, Body, Polygon, Pose, Room, Scene, ShoeBox, Source, move
+from auralnav_gym.sounds import Sound
+
+DEGREE = math.pi / 180
+TRIANGLE = Polygon(((0.0, 0.0), (7.0, 0.0), (1.0, 6.0)))
+PENTAGON = Polygon(((1.0, 0.0), (6.0, 0.5), (7.5, 4.0), (4.0, 7.0), (0.0, 4.5)))
+
+
+def found_on_the_way(room: Room, body: Body, pose: Pose, targets: np.ndarray, actions: list[Action]) -> list[bool]:
+    """The rule: an action that ends within the capture radius of a target finds it."""
+    found = [False] * len(targets)
+    for action in actions:
+        pose = move(pose, action, room, body)
+        for index, (x, y) in enumerate(targets):
+            found[index] |= math.hypot(pose.x - x, pose.y - y) <= body.capture_radius
+    return found
+
+
+def exhaustive_search(room: Room, body: Body, pose: Pose, targets: np.ndarray, limit: int) -> int | None:
+    """The fewest actions that find every target, or None if that takes more than ``limit``.
+
+    Breadth first over every pose that ``move`` reaches, but for those from where even straight lines are too long.
+    """
+    layer = [(pose, frozenset(range(len(targets))))]
+    seen = set()
+    for count in range(1, limit + 1):
+        following = []
+        for before, left in layer:
+            for action in Action:
+                after = move(before, action, room, body)
+                to_go = frozenset(i for i in left if math.dist((after.x, after.y), targets[i]) > body.capture_radius)
+                if not to_go:
+                    return count
+                if count + steps_to_go(body, after, targets, to_go) > limit:
+                    continue
+                facing = round(math.cos(after.heading), 7), round(math.sin(after.heading), 7)
+                key = round(after.x, 7), round(after.y, 7), *facing, to_go
+                if key not in seen:
+                    seen.add(key)
+                    following.append((after, to_go))
+        layer = following
+    return None
+
+
+def steps_to_go(body: Body, pose: Pose, targets: np.ndarray, left: frozenset[int]) -> int:
+    """No fewer steps will do: straight lines from rim to rim, in the best order."""
+    shortest = math.inf
+    for first, *others in permutations(left):
+        length = math.dist((pose.x, pose.y), targets[first]) - body.capture_radius
+        for here, there in pairwise([first, *others]):
+            length += max(0.0, math.dist(targets[here], targets[there]) - 2 * body.capture_radius)
+        shortest = min(shortest, length)
+    return math.ceil(shortest / body.step_size - 1e-9)
+
+
+def draw(
+    rng: np.random.Generator, room: Room, body: Body, num_targets: int, farthest: float
+) -> tuple[Pose, np.ndarray]:
+    """A pose and targets (S, 2), not in reach at first, at most ``farthest`` away, in reach from somewhere."""
+    while True:
+        places = rng.uniform(*room.bounds, size=(1 + num_targets, 2))
+        distances = np.hypot(*(places[1:] - places[0]).T)
+        if (
+            room.contains(places[0], body.radius)
+            and room.contains(places[1:], min(body.radius, body.capture_radius) / 2).all()
+            and (distances > body.capture_radius).all()
+            and (distances <= farthest).all()
+        ):
+            x, y = places[0].tolist()
+            return Pose(x, y, float(rng.uniform(-math.pi, math.pi))), places[1:]
+
+
+# ---- plan ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pose", "target", "expected"),
+    [
+        (Pose(2, 2, 0), (5, 2), [Action.FORWARD] * 4),  # ends on the very rim
+        (Pose(6, 2, 0), (3, 2), [Action.BACKWARD] * 4),
+        (Pose(2, 2, 0), (5, 2.9), [Action.FORWARD] * 6),  # in passing: sqrt(1 - 0.81) = 0.44 m before 5 m, 0.06 m late
+        (Pose(4, 4, math.pi / 2), (4, 7), [Action.FORWARD] * 4),
+    ],
+    ids=["ahead", "behind", "in passing", "up"],
+)
+def test_straight_plans(pose: Pose, target: tuple[float, float], expected: list[Action]) -> None:
+    assert plan(ShoeBox((8.0, 8.0)), Body(), pose, np.array([target])) == expected
+
+
+@pytest.mark.parametrize("side", [1, -1], ids=["left", "right"])
+def test_a_target_abeam_takes_three_turns_and_the_steps(side: int) -> None:
+    """With two turns of 30 degrees the agent would pass it at 3 m x sin 30 = 1.5 m."""
+    actions = plan(ShoeBox((8.0, 8.0)), Body(), Pose(4, 4, 0), np.array([(4, 4 + 3 * side)]))
+    assert len(actions) == 3 + 4
+    turns = [action for action in actions if action in (Action.TURN_LEFT, Action.TURN_RIGHT)]
+    ahead, behind = (Action.TURN_LEFT, Action.TURN_RIGHT) if side > 0 else (Action.TURN_RIGHT, Action.TURN_LEFT)
+    assert turns == [ahead if Action.FORWARD in actions else behind] * 3
+
+
+def test_the_nearest_target_is_not_always_first() -> None:
+    """All on a line: 5 steps to the one behind and 19 on to the last ahead, or 14 to that one and 19 back."""
+    targets = np.array([(1.5, 4.0), (7.5, 4.0), (13.0, 4.0)])
+    actions = plan(ShoeBox((16.0, 8.0)), Body(), Pose(5, 4, 0), targets)
+    assert actions == [Action.BACKWARD] * 5 + [Action.FORWARD] * 19
+
+
+BODIES = {
+    "default": Body(),
+    "small reach": Body(capture_radius=0.25),
+    "turns of 90": Body(turn_angle=90 * DEGREE, capture_radius=0.5),
+    "turns of 45": Body(turn_angle=45 * DEGREE, capture_radius=0.5),
+    "turns of 100": Body(turn_angle=100 * DEGREE, capture_radius=0.5),
+    "turns of 7": Body(turn_angle=7 * DEGREE, capture_radius=0.7),
+    "long steps": Body(step_size=1.0, capture_radius=0.5),
+    "turns of 170": Body(turn_angle=170 * DEGREE, capture_radius=0.25),
+    "turns of 180": Body(turn_angle=180 * DEGREE),
+}
+
+
+@pytest.mark.parametrize("room", [ShoeBox((6.0, 5.0)), TRIANGLE, PENTAGON], ids=["shoebox", "triangle", "pentagon"])
+@pytest.mark.parametrize("num_targets", [1, 2])
+@pytest.mark.parametrize("name", BODIES)
+def test_no_plan_is_longer_than_an_exhaustive_search_finds(name: str, num_targets: int, room: Room) -> None:
+    body, compared = BODIES[name], 0
+    rng = np.random.default_rng(num_targets)
+    while compared < 4:
+        pose, targets = draw(rng, room, body, num_targets, farthest=body.capture_radius + 3 * body.step_size)
+        fewest = exhaustive_search(room, body, pose, targets, limit=8)
+        if fewest is not None:
+            compared += 1
+            actions = plan(room, body, pose, targets)
+            assert len(actions) == fewest
+            assert all(found_on_the_way(room, body, pose, targets, actions))
+
+
+@pytest.mark.parametrize(
+    ("body", "num_targets"),
+    [
+        (Body(), 1),
+        (Body(), 2),
+        (Body(turn_angle=15 * DEGREE), 1),
+        (Body(turn_angle=170 * DEGREE, capture_radius=0.5), 1),
+        (Body(capture_radius=0.25), 1),
+    ],
+    ids=["default", "default, two targets", "turns of 15", "turns of 170", "small reach"],
+)
+def test_plans_across_a_room_have_fewest_actions(body: Body, num_targets: int) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        pose, targets = draw(rng, ShoeBox((8.0, 8.0)), body, num_targets, farthest=20.0)
+        actions = plan(ShoeBox((8.0, 8.0)), body, pose, targets)
+        assert exhaustive_search(ShoeBox((8.0, 8.0)), body, pose, targets, limit=len(actions) - 1) is None
+
+
+def test_walls_may_shorten_steps_and_plans_count_on_it() -> None:
+    """Turns of 90 degrees and steps of 0.5 m leave a lattice around the start; only a wall leads off it."""
+    room, body = ShoeBox((3.1, 3.1)), Body(turn_angle=90 * DEGREE, capture_radius=0.25)
+    pose, target = Pose(1.15, 1.15, 0.0), np.array([(1.9, 1.9)])  # sqrt(2) x 0.25 m from the nearest point of it
+    actions = plan(room, body, pose, target)
+    assert len(actions) == exhaustive_search(room, body, pose, target, limit=20)
+    assert found_on_the_way(room, body, pose, target, actions) == [True]
+    collided = False
+    for action in actions:
+        after = move(pose, action, room, body)
+        walked = math.hypot(after.x - pose.x, after.y - pose.y)
+        collided |= action in (Action.FORWARD, Action.BACKWARD) and walked < 0.499
+        pose = after
+    assert collided
+
+
+@pytest.mark.parametrize("room", [ShoeBox((8.0, 5.0)), TRIANGLE, PENTAGON], ids=["shoebox", "triangle", "pentagon"])
+def test_plans_run_along_walls(room: Room) -> None:
+    """From a step off one corner of where the agent can stand, with the wall on its right, towards the next corner."""
+    body = Body(radius=0.2, capture_radius=0.25)
+    corners = room.corners
+    for index in range(len(corners)):
+        (ax, ay, _), along = room.walls[index], corners[(index + 1) % len(corners)] - corners[index]
+        along /= math.hypot(*along)
+        x, y = corners[index] + 1.5 * along + body.radius * np.array([ax, ay])
+        target = np.array([x, y]) + 2.1 * along
+        actions = plan(room, body, Pose(float(x), float(y), math.atan2(along[1], along[0])), target[None])
+        assert actions == [Action.FORWARD] * 4
+
+
+@pytest.mark.parametrize(
+    ("pose", "target"),
+    [
+        (Pose(2.9, 5.2, -2.5), (3.1943006811947505, 2.717383012011658)),
+        (Pose(4.4, 3.6, -0.8), (6.80510938682867, 2.917761890987743)),
+        (Pose(5.8, 5.4, 1.5707963267948966), (4.067949192431124, 6.400000000000003)),
+        (Pose(5.7, 2.0, 2.3), (3.8002708671017813, 2.6253232936791844)),
+    ],
+)
+def test_plans_end_well_where_rounding_decides(pose: Pose, target: tuple[float, float]) -> None:
+    """The shortest way ends a capture radius from the target to the last bit, which bit depends on the arithmetic."""
+    actions = plan(ShoeBox((8.0, 8.0)), Body(), pose, np.array([target]))
+    assert found_on_the_way(ShoeBox((8.0, 8.0)), Body(), pose, np.array([target]), actions) == [True]
+
+
+def test_a_way_that_looks_wrong_at_first() -> None:
+    """Both targets are in reach from spots of 1 cm at a wall, and turns of 90 degrees keep the agent on few lines."""
+    room, pose = (
+        ShoeBox((7.578536473585265, 4.633843734933908)),
+        Pose(5.038213825526298, 0.35580304865235923, -1.40289246),
+    )
+    body = Body(turn_angle=90 * DEGREE, capture_radius=0.25, radius=0.3)
+    targets = np.array([(3.569406712513258, 4.5837605977835185), (5.4625167554193155, 4.5838426328445925)])
+    assert all(found_on_the_way(room, body, pose, targets, plan(room, body, pose, targets)))
+
+
+def test_the_last_resort_is_a_search_through_every_pose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents, "_BEAM_WIDTH_PER_TARGET", 1)
+    monkeypatch.setattr(agents, "_WIDER_BEAMS", (math.inf,))
+    room, body = ShoeBox((3.1, 3.1)), Body(turn_angle=90 * DEGREE, capture_radius=0.25)
+    pose, target = Pose(1.15, 1.15, 0.0), np.array([(1.9, 1.9)])
+    assert len(plan(room, body, pose, target)) == exhaustive_search(room, body, pose, target, limit=20)
+
+
+@pytest.mark.parametrize("num_targets", [1, 3])
+@pytest.mark.parametrize("turn", [1.0, 7.0, 30.0, 37.3, 60.0, 90.0, 100.0, 120.0, 144.0, 179.0])
+@pytest.mark.parametrize("room", [ShoeBox((8.0, 5.0)), TRIANGLE, PENTAGON], ids=["shoebox", "triangle", "pentagon"])
+def test_plans_find_every_target_even_in_a_corner(room: Room, turn: float, num_targets: int) -> None:
+    rng = np.random.default_rng(round(turn))
+    for body in (Body(turn_angle=turn * DEGREE), Body(turn_angle=turn * DEGREE, capture_radius=0.26, radius=0.2)):
+        pose, targets = draw(rng, room, body, num_targets, farthest=20.0)
+        walls = np.array(room.walls)[[-1, 0]]  # those that meet in the first corner
+        spot = np.linalg.solve(walls[:, :2], walls[:, 2] + body.radius)  # as near to it as the agent comes
+        away = room.corners[0] - spot
+        targets[0] = spot + away * min(0.95, 0.97 * body.capture_radius / math.hypot(*away))
+        actions = plan(room, body, pose, targets)
+        assert all(found_on_the_way(room, body, pose, targets, actions))
+
+
+@pytest.mark.parametrize("num_targets", [7, 10])
+def test_many_targets(num_targets: int) -> None:
+    room, body = ShoeBox((12.0, 10.0)), Body()
+    pose, targets = draw(np.random.default_rng(0), room, body, num_targets, farthest=20.0)
+    actions = plan(room, body, pose, targets)
+    assert all(found_on_the_way(room, body, pose, targets, actions))
+    assert len(actions) <= 10 * num_targets
+
+
+def test_no_targets_no_actions() -> None:
+    assert plan(ShoeBox((8.0, 8.0)), Body(), Pose(4, 4, 0), np.empty((0, 2))) == []
+
+
+def test_a_target_that_is_out_of_reach_everywhere() -> None:
+    """At the corner of a shoebox the agent comes within sqrt(2) times its clearance."""
+    room, body = ShoeBox((4.0, 4.0)), Body(capture_radius=0.4, radius=0.3)
+    with pytest.raises(NoPlanError) as caught:
+        plan(room, body, Pose(2, 2, 0), np.array([(2.0, 3.0), (0.0, 0.0)]))
+    assert str(caught.value) == (
+        "targets: expected places within 0.4 m of one where the agent can stand, "
+        "actual: [0.0, 0.0], which is 0.424 m from the nearest"
+    )
+
+
+def test_a_target_to_which_no_turn_leads() -> None:
+    """Turns of 180 degrees leave the agent on one line."""
+    room, body = ShoeBox((8.0, 8.0)), Body(turn_angle=math.pi)
+    assert plan(room, body, Pose(4, 4, 0), np.array([(7.0, 4.5)])) != []
+    with pytest.raises(
+        NoPlanError, match=r"found no way from \(4.000, 4.000\) to all of \[\[4.0, 7.0\]\] with steps of"
+    ):
+        plan(room, body, Pose(4, 4, 0), np.array([(4.0, 7.0)]))
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [np.zeros(2), np.zeros((2, 3)), np.array([(1.0, math.nan)])],
+    ids=["one dimension", "three coordinates", "nan"],
+)
+def test_bad_targets(targets: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"^targets: expected \(S, 2\) finite numbers, actual: "):
+        plan(ShoeBox((8.0, 8.0)), Body(), Pose(4, 4, 0), targets)
+
+
+# ---- Agents in an environment ----------------------------------------------------------------------------------------
+
+SOUND = Sound("tone-00", "tone", np.ones(8, dtype=np.float32))
+
+
+def make_scene(room: Room, pose: Pose, places: list[tuple[float, ...]]) -> Scene:
+    sources = tuple(Source(position=place, sound=SOUND) for place in places)
+    return Scene(room, sources, pose, ear_height=None if room.dim == 2 else 1.5)
+
+
+class SilentEnv(gym.Env[int, int]):
+    """The rules of movement and finding, without sound."""
+
+    action_space = spaces.Discrete(4)  # type: ignore[assignment]
+    observation_space = spaces.Discrete(1)  # type: ignore[assignment]
+
+    def __init__(self, scene: Scene, body: Body) -> None:
+        self.scene, self.body = scene, body
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.pose, self.on = self.scene.pose, np.ones(len(self.scene.sources), dtype=bool)
+        return 0, {}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        self.pose = move(self.pose, action, self.scene.room, self.body)
+        gaps = self.scene.source_positions[:, :2] - self.pose.position
+        self.on &= np.hypot(*gaps.T) > self.body.capture_radius
+        return 0, 0.0, not self.on.any(), False, {}
+
+
+def play(agent: Agent, env: gym.Env, limit: int = 200) -> list[int]:
+    """The actions of an episode, ``limit`` at most."""
+    observation, _ = env.reset(seed=0)
+    agent.reset(env)
+    actions: list[int] = []
+    terminated = False
+    while not terminated and len(actions) < limit:
+        actions.append(agent.act(observation))
+        observation, _, terminated, *_ = env.step(actions[-1])
+    return actions
+
+
+@pytest.mark.parametrize("agent", [RandomAgent(), OracleAgent()], ids=["random", "oracle"])
+def test_agents_are_agents(agent: object) -> None:
+    assert isinstance(agent, Agent)
+
+
+def test_oracle_follows_its_plan_through_wrappers() -> None:
+    scene = make_scene(ShoeBox((8.0, 8.0, 3.0)), Pose(4, 4, 0), [(1.0, 1.0, 1.5), (7.0, 6.0, 1.5)])
+    env = gym.wrappers.TimeLimit(SilentEnv(scene, Body()), 200)
+    actions = play(OracleAgent(), env)
+    assert not env.unwrapped.on.any()  # type: ignore[attr-defined]
+    assert actions == plan(scene.room, Body(), scene.pose, scene.source_positions[:, :2])
+    assert all(type(action) is int for action in actions)
+
+
+def test_oracle_plans_anew_for_what_still_sounds() -> None:
+    """Something else may have moved the agent or switched a source off, or the agent joins half-way."""
+    scene = make_scene(ShoeBox((8.0, 8.0)), Pose(4, 4, 0), [(1.0, 4.0), (7.0, 4.0)])
+    env = SilentEnv(scene, Body())
+    env.reset()
+    for _ in range(4):
+        env.step(Action.BACKWARD)
+    agent = OracleAgent()
+    agent.reset(env)
+    assert [agent.act(0) for _ in range(3)] == [Action.FORWARD] * 3
+    assert env.on.tolist() == [False, True]
+
+
+def test_oracle_finds_what_it_can_and_then_turns_on_the_spot() -> None:
+    scene = make_scene(ShoeBox((8.0, 8.0)), Pose(4, 4, 0), [(4.0, 7.0), (7.0, 4.0)])
+    env = SilentEnv(scene, Body(turn_angle=math.pi))
+    actions = play(OracleAgent(), env, limit=8)
+    assert env.on.tolist() == [True, False]
+    assert actions == [Action.FORWARD] * 4 + [Action.TURN_LEFT] * 4
+
+
+def test_oracle_begins_every_episode_afresh() -> None:
+    first = SilentEnv(make_scene(ShoeBox((8.0, 8.0)), Pose(2, 2, 0), [(6.0, 6.0)]), Body())
+    second = SilentEnv(make_scene(TRIANGLE, Pose(2, 2, 1), [(5.0, 1.0)]), Body())
+    agent = OracleAgent()
+    play(agent, first, limit=2)  # given up half-way
+    assert play(agent, second) == play(OracleAgent(), second)
+    assert not second.on.any()
+
+
+def test_fewest_actions_is_the_length_of_the_oracles_episode() -> None:
+    scene = make_scene(PENTAGON, Pose(3, 3, 1), [(6.0, 4.0), (2.0, 5.5), (4.5, 1.0)])
+    env = SilentEnv(scene, Body())
+    fewest = fewest_actions(scene, Body())
+    assert len(play(OracleAgent(), env)) == fewest
+    assert fewest_actions(scene, Body(), at_most=fewest + 1) == fewest
+    assert fewest_actions(scene, Body(), at_most=fewest - 1) == fewest - 1
+
+
+def test_fewest_actions_without_a_plan() -> None:
+    scene, body = make_scene(ShoeBox((8.0, 8.0)), Pose(4, 4, 0), [(4.0, 7.0)]), Body(turn_angle=math.pi)
+    assert fewest_actions(scene, body, at_most=17) == 17
+    with pytest.raises(NoPlanError):
+        fewest_actions(scene, body)
+
+
+@pytest.mark.parametrize(
+    "room",
+    [(8.0, 8.0, 3.0), [(0.0, 0.0), (7.0, 0.0), (1.0, 6.0)]],
+    ids=["shoebox", "triangle"],
+)
+def test_oracle_in_auralnav_has_an_sna_of_one(room: object) -> None:
+    env = gym.make("auralnav_gym:AuralNav-v0", room=room, listen_seconds=0.02, capture_radius=0.5)
+    agent = OracleAgent()
+    for seed in range(3):
+        observation, _ = env.reset(seed=seed)
+        agent.reset(env)
+        terminated = truncated = False
+        while not (terminated or truncated):
+            observation, _, terminated, truncated, info = env.step(agent.act(observation))
+        assert info["is_success"]
+        assert info["sna"] == 1
+        assert 0.5 < info["spl"] <= 1
+    env.close()
+
+
+def test_random_agent_is_uniform() -> None:
+    agent = RandomAgent(seed=1)
+    agent.reset(SilentEnv(make_scene(TRIANGLE, Pose(2, 2, 0), [(5.0, 1.0)]), Body()))
+    counts = np.bincount([agent.act(0) for _ in range(4000)], minlength=4)
+    assert counts.sum() == 4000
+    assert len(counts) == 4
+    chi_square = float(((counts - 1000) ** 2 / 1000).sum())
+    assert chi_square < 16.27  # 99.9 % quantile for three degrees of freedom
+
+
+def test_random_agent_repeats_itself_by_seed_alone() -> None:
+    env = SilentEnv(make_scene(TRIANGLE, Pose(2, 2, 0), [(5.0, 1.0)]), Body())
+    env.action_space.seed(0)
+    first = play(RandomAgent(seed=5), env, limit=30)
+    assert play(RandomAgent(seed=5), env, limit=30) == first
+    assert play(RandomAgent(seed=6), env, limit=30) != first
+    agent = RandomAgent(seed=5)
+    assert play(agent, env, limit=30) != play(agent, env, limit=30)  # runs on from episode to episode
+    untouched = spaces.Discrete(4, seed=0)
+    assert [env.action_space.sample() for _ in range(9)] == [untouched.sample() for _ in range(9)]
+
+
+def test_random_agent_refuses_other_actions() -> None:
+    env = SilentEnv(make_scene(TRIANGLE, Pose(2, 2, 0), [(5.0, 1.0)]), Body())
+    env.action_space = spaces.Box(-1, 1, (2,))  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="env: expected a Discrete action space, actual: Box"):
+        RandomAgent().reset(env)
