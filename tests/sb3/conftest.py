@@ -1,0 +1,66 @@
+"""A stand-in for the world and a separator of a few weights, so that these tests need neither acoustics nor time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from auralnav_sb3 import SeparatorConfig
+
+NUM_SAMPLES = 800  # 0.1 s at 8 kHz
+
+
+class TwoTonesEnv(gym.Env):
+    """Two tones, panned and shaking, and some noise; every episode ends after three to six steps, half of them cut."""
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (gymnasium declares it so)
+    sample_rate = 8000
+    num_sources = 2
+    ears = SimpleNamespace(spacing=0.17)
+
+    def __init__(self, pose: bool = True) -> None:
+        boxes: dict[str, spaces.Space[Any]] = {"audio": spaces.Box(-1.0, 1.0, (2, NUM_SAMPLES), np.float32)}
+        if pose:
+            boxes["agent"] = spaces.Box(-1.0, 1.0, (4,), np.float32)
+        self.pose = pose
+        self.observation_space = spaces.Dict(boxes)
+        self.action_space = spaces.Discrete(4)
+        self.steps_left = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+        super().reset(seed=seed)
+        self.steps_left = int(self.np_random.integers(3, 7))
+        return self._get_obs(), {}
+
+    def step(self, action: int) -> tuple[dict, float, bool, bool, dict]:
+        self.steps_left -= 1
+        ended = self.steps_left == 0
+        terminated = ended and bool(self.np_random.integers(2))
+        return self._get_obs(), float(action == 2), terminated, ended and not terminated, {}
+
+    def _get_obs(self) -> dict[str, np.ndarray]:
+        time = np.arange(NUM_SAMPLES) / self.sample_rate
+        phases = self.np_random.uniform(0, 2 * np.pi, (2, 2, 1))  # source, ear
+        gains = self.np_random.uniform(0.01, 0.2, (2, 2, 1))
+        tones = gains * np.sin(2 * np.pi * np.array([440.0, 1700.0])[:, None, None] * time + phases)
+        audio = tones.sum(axis=0) + 0.01 * self.np_random.standard_normal((2, NUM_SAMPLES))
+        observation = {"audio": np.clip(audio, -1, 1).astype(np.float32)}
+        if self.pose:
+            observation["agent"] = self.np_random.uniform(-1, 1, 4).astype(np.float32)
+        return observation
+
+
+@pytest.fixture
+def make_env() -> Callable[..., gym.Env]:
+    return TwoTonesEnv
+
+
+@pytest.fixture
+def tiny() -> SeparatorConfig:
+    return SeparatorConfig(n_filters=8, kernel_size=16, stride=8, bn_chan=8, hid_size=4, chunk_size=10, n_repeats=1)

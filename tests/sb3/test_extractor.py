@@ -1,0 +1,415 @@
+"""The extractor as SB3 uses it: features, gradients, modes, target networks, saved models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from sb3_contrib import QRDQN
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_checker import check_env
+from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import Tensor, nn
+
+from auralnav_sb3 import SeparatedCuesExtractor, Separator, SeparatorConfig, extractor_kwargs, load_separator
+from auralnav_sb3.separation import mono_mixdown
+
+NUM_SAMPLES = 800
+AUDIO = spaces.Box(-1.0, 1.0, (2, NUM_SAMPLES), np.float32)
+AGENT = spaces.Box(-1.0, 1.0, (4,), np.float32)
+SPACE = spaces.Dict({"audio": AUDIO, "agent": AGENT})
+# How the algorithms get to a first update within a few steps.
+OFF_POLICY = {"learning_starts": 4, "batch_size": 4, "buffer_size": 50, "train_freq": 4}
+ALGORITHMS: dict[type[BaseAlgorithm], dict[str, Any]] = {
+    DQN: OFF_POLICY,
+    QRDQN: OFF_POLICY,
+    PPO: {"n_steps": 8, "batch_size": 4, "n_epochs": 1},
+    A2C: {"n_steps": 4},
+}
+algorithms = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: algorithm.__name__)
+
+
+class Bands(nn.Module):
+    """A perfect separator of what lies below and above 600 Hz."""
+
+    def forward(self, wav: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft(wav)
+        low = torch.fft.rfftfreq(wav.shape[-1], 1 / 8000).to(wav) < 600
+        return torch.fft.irfft(torch.stack((spectrum * low, spectrum * ~low), dim=1), n=wav.shape[-1])
+
+
+class NoSeparation(nn.Module):
+    """Every source is the mixture."""
+
+    def forward(self, wav: Tensor) -> Tensor:
+        return wav.unsqueeze(1).expand(-1, 2, -1)
+
+
+def observations(batch: int = 3, seed: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "audio": 0.1 * torch.randn(batch, 2, NUM_SAMPLES, generator=generator),
+        "agent": torch.rand(batch, 4, generator=generator),
+    }
+
+
+def make_model(
+    algorithm: type[BaseAlgorithm], env: gym.Env, separator: Any, freeze: bool = True, **overrides: Any
+) -> Any:
+    policy_kwargs = {
+        "features_extractor_class": SeparatedCuesExtractor,
+        "features_extractor_kwargs": {"separator": separator, "freeze_separator": freeze, **extractor_kwargs(env)},
+        "net_arch": [8],
+    }
+    arguments = {**ALGORITHMS[algorithm], **overrides}
+    return algorithm("MultiInputPolicy", env, policy_kwargs=policy_kwargs, seed=0, device="cpu", **arguments)
+
+
+def extractors(model: BaseAlgorithm) -> list[SeparatedCuesExtractor]:
+    return [module for module in model.policy.modules() if isinstance(module, SeparatedCuesExtractor)]
+
+
+def copy_of(module: nn.Module) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in module.state_dict().items()}
+
+
+def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_stand_in_is_a_proper_environment(make_env: Callable[..., gym.Env]) -> None:
+    """All SB3 has to say is that a (2, N) box is neither a vector nor an image."""
+    with pytest.warns(UserWarning) as warnings:  # noqa: PT030 (the texts are checked below)
+        check_env(make_env())
+    assert all("unconventional shape" in str(warning.message) for warning in warnings), [w.message for w in warnings]
+
+
+# ==== Features ====
+
+
+# Long, for its mirrored ends not to weigh: in the first and the last frame of an STFT every phase is 0 or pi.
+LONG_SPACE = spaces.Dict({"audio": spaces.Box(-1.0, 1.0, (2, 32_000), np.float32), "agent": AGENT})
+
+
+def plane_waves(
+    frequencies: tuple[float, ...], azimuths: tuple[float, ...], levels_db: tuple[float, ...], dtype: type = np.float32
+) -> Tensor:
+    """(1, 2, N): one tone from each azimuth (degrees, positive left), its left ear louder by the level."""
+    time = np.arange(32_000) / 8000
+    audio = np.zeros((2, 32_000))
+    for frequency, azimuth, level_db in zip(frequencies, azimuths, levels_db, strict=True):
+        delay = 0.17 * math.sin(math.radians(azimuth)) / 343.0
+        audio[0] += 0.05 * 10 ** (level_db / 20) * np.sin(2 * np.pi * frequency * time)
+        audio[1] += 0.05 * np.sin(2 * np.pi * frequency * (time - delay))
+    return torch.from_numpy(audio.astype(dtype))[None]
+
+
+def test_features_are_laid_out_source_by_source_then_the_agent() -> None:
+    """Two tones in the middle of bins 12 and 28, the low one from the left and the high one from the right."""
+    waves = (375.0, 875.0), (60.0, -20.0), (4.0, -8.0)
+    audio = plane_waves(*waves)
+    agent = torch.tensor([[0.1, 0.2, 0.3, 0.4]])
+    extractor = SeparatedCuesExtractor(LONG_SPACE, Bands())
+    features = extractor({"audio": audio, "agent": agent})
+    assert features.shape == (1, extractor.features_dim) == (1, 2 * 4 + 4)
+    phase = [2 * math.pi * f * 0.17 * math.sin(math.radians(az)) / 343.0 for f, az in ((375, 60), (875, -20))]
+    for s in range(2):
+        assert features[0, 4 * s].item() == pytest.approx(math.sin(phase[s]), abs=0.02)
+        assert features[0, 4 * s + 1].item() == pytest.approx(math.cos(phase[s]), abs=0.02)
+        assert features[0, 4 * s + 2].item() == pytest.approx((0.4, -0.8)[s], abs=0.02)
+    assert torch.equal(features[:, 8:], agent)
+
+    # In double precision, for the plain mean counts the rounding in all the empty bins as much as the tones.
+    observation = {"audio": plane_waves(*waves, dtype=np.float64), "agent": agent}
+    mean = SeparatedCuesExtractor(LONG_SPACE, Bands(), aggregation="mean")(observation)
+    assert mean.shape == (1, 2 * 3 + 4)
+    assert torch.equal(torch.sign(mean[0, :6]).float(), torch.tensor([1.0, 1.0, 1.0, -1.0, -1.0, 1.0]))
+    # The third of the three is the volume, of which log10 is the fourth of the four.
+    torch.testing.assert_close(torch.log10(mean[0, [2, 5]] + 1e-3).float(), features[0, [3, 7]])
+
+
+@pytest.mark.parametrize(("aggregation", "num_cues"), [("mean", 3), ("weighted", 4)])
+@pytest.mark.parametrize("num_sources", [1, 3])
+@pytest.mark.parametrize("pose", [True, False], ids=["pose", "no-pose"])
+def test_features_dim(tiny: SeparatorConfig, aggregation: str, num_cues: int, num_sources: int, pose: bool) -> None:
+    space = SPACE if pose else spaces.Dict({"audio": AUDIO})
+    config = SeparatorConfig(**{**tiny.__dict__, "num_sources": num_sources})
+    extractor = SeparatedCuesExtractor(space, config, num_sources=num_sources, aggregation=aggregation)
+    batch = observations()
+    features = extractor(batch if pose else {"audio": batch["audio"]})
+    assert features.shape == (3, extractor.features_dim)
+    assert extractor.features_dim == num_cues * num_sources + (4 if pose else 0)
+    assert features.dtype == torch.float32
+
+
+def test_energy_order_puts_the_louder_source_first() -> None:
+    """The low source is the quieter one: "none" keeps it first, "energy" puts it second."""
+    audio = plane_waves((375.0, 875.0), (60.0, -20.0), (-20.0, 6.0))
+    batch = {"audio": audio, "agent": torch.zeros(1, 4)}
+    unordered = SeparatedCuesExtractor(LONG_SPACE, Bands())(batch)[0]
+    ordered = SeparatedCuesExtractor(LONG_SPACE, Bands(), order="energy")(batch)[0]
+    torch.testing.assert_close(ordered[:4], unordered[4:8])
+    torch.testing.assert_close(ordered[4:8], unordered[:4])
+    assert unordered[0] > 0 > unordered[4]
+
+
+def test_a_separator_that_hands_on_the_mixture_gives_each_source_the_same_cues() -> None:
+    batch = observations()
+    extractor = SeparatedCuesExtractor(SPACE, NoSeparation())
+    torch.testing.assert_close(
+        extractor.separate(batch["audio"]), mono_mixdown(batch["audio"]).unsqueeze(1).expand(-1, 2, -1)
+    )
+    features = extractor(batch)
+    torch.testing.assert_close(features[:, :4], features[:, 4:8])
+
+
+def test_ear_spacing_and_transform_reach_the_cues(tiny: SeparatorConfig) -> None:
+    audio = observations()
+    default = SeparatedCuesExtractor(SPACE, tiny)(audio)
+    for changed in ({"ear_spacing": 0.3}, {"n_fft": 128}, {"hop_length": 64}, {"seed": 1}):
+        assert not torch.allclose(SeparatedCuesExtractor(SPACE, tiny, **changed)(audio), default), changed
+
+
+def test_silence_gives_finite_features_and_gradients(tiny: SeparatorConfig) -> None:
+    for aggregation in ("mean", "weighted"):
+        extractor = SeparatedCuesExtractor(SPACE, tiny, aggregation=aggregation, freeze_separator=False)
+        features = extractor({"audio": torch.zeros(2, 2, NUM_SAMPLES), "agent": torch.zeros(2, 4)})
+        features.square().sum().backward()
+        expected = [0.0, 0.0, 0.0] if aggregation == "mean" else [0.0, 0.0, 0.0, -3.0]
+        torch.testing.assert_close(features, torch.tensor([expected * 2 + [0.0] * 4] * 2))
+        for weight in extractor.parameters():
+            assert weight.grad is not None
+            assert torch.isfinite(weight.grad).all()
+
+
+def test_extractor_kwargs_are_read_off_the_environment(make_env: Callable[..., gym.Env]) -> None:
+    expected = {"num_sources": 2, "sample_rate": 8000, "ear_spacing": 0.17}
+    assert extractor_kwargs(make_env()) == expected
+    assert extractor_kwargs(gym.wrappers.TimeLimit(make_env(), 5)) == expected
+    env = make_env()
+    env.ears = SimpleNamespace(spacing=0.2)  # type: ignore[attr-defined]
+    assert extractor_kwargs(DummyVecEnv([lambda: env])) == {**expected, "ear_spacing": 0.2}
+
+
+# ==== Bad input ====
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        AUDIO,
+        spaces.Dict({"agent": AGENT}),
+        spaces.Dict({"audio": spaces.Box(-1, 1, (1, NUM_SAMPLES))}),
+        spaces.Dict({"audio": spaces.Box(-1, 1, (NUM_SAMPLES,))}),
+        spaces.Dict({"audio": AUDIO, "agent": spaces.Box(-1, 1, (2, 2))}),
+        spaces.Dict({"audio": AUDIO, "map": AGENT}),
+    ],
+    ids=["no-dict", "no-audio", "mono", "flat", "agent-2d", "unknown-key"],
+)
+def test_observation_spaces_that_are_refused(space: spaces.Space) -> None:
+    with pytest.raises(ValueError, match=r"^observation_space: expected Dict\(audio=Box\(2, N\)\) or .*, actual "):
+        SeparatedCuesExtractor(space)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"aggregation": "max"}, r"aggregation: expected one of \['mean', 'weighted'\], actual 'max'"),
+        ({"order": "name"}, r"order: expected one of \['none', 'energy'\], actual 'name'"),
+        ({"ear_spacing": -0.1}, "ear_spacing: expected at least 0 m, actual -0.1"),
+        ({"ear_spacing": float("nan")}, "ear_spacing: expected at least 0 m, actual nan"),
+        ({"num_sources": 0}, "num_sources: expected at least 1, actual 0"),
+        ({"hop_length": 0}, "hop_length: expected at least 1, actual 0"),
+        ({"n_fft": 1600}, "n_fft: expected less than twice the N = 800 samples of the audio, actual 1600"),
+        ({"sample_rate": 16000}, "sample_rate: the separator's weights were made for 8000, actual 16000; .*"),
+        ({"num_sources": 3}, "num_sources: the separator's weights were made for 2, actual 3; .*"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_arguments_that_are_refused(tiny: SeparatorConfig, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        SeparatedCuesExtractor(SPACE, tiny, **arguments)
+
+
+def test_a_window_that_the_weights_were_not_made_for(tiny: SeparatorConfig, tmp_path: Path) -> None:
+    Separator.from_config(tiny, window_samples=4000).save(tmp_path / "separator.pth")
+    message = r"^window_samples: the separator's weights were made for 4000, actual 800; .*$"
+    with pytest.raises(ValueError, match=message):
+        SeparatedCuesExtractor(SPACE, tmp_path / "separator.pth")
+
+
+def test_a_window_shorter_than_a_filter() -> None:
+    space = spaces.Dict({"audio": spaces.Box(-1, 1, (2, 20))})
+    with pytest.raises(ValueError, match=r"^audio: expected at least 32 samples, .*, actual N = 20; "):
+        SeparatedCuesExtractor(space, "compact", n_fft=16, hop_length=8)
+
+
+def test_audio_of_the_wrong_shape_or_not_finite(tiny: SeparatorConfig) -> None:
+    extractor = SeparatedCuesExtractor(SPACE, tiny)
+    with pytest.raises(ValueError, match=r"^audio: expected shape \(B, 2, N\), .* actual \(B, 3, 800\)$"):
+        extractor({"audio": torch.zeros(1, 3, NUM_SAMPLES), "agent": torch.zeros(1, 4)})
+    with pytest.raises(ValueError, match=r"^audio: expected finite samples, .* items \[0\] of the batch$"):
+        extractor({"audio": torch.full((1, 2, NUM_SAMPLES), float("nan")), "agent": torch.zeros(1, 4)})
+
+
+# ==== Freezing ====
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "weighted"])
+def test_gradients_reach_every_weight_of_a_separator_that_is_not_frozen(
+    tiny: SeparatorConfig, aggregation: str
+) -> None:
+    extractor = SeparatedCuesExtractor(SPACE, tiny, freeze_separator=False, aggregation=aggregation)
+    extractor(observations()).square().sum().backward()
+    for name, weight in extractor.separator.named_parameters():
+        assert weight.grad is not None, name
+        assert weight.grad.abs().max() > 0, name
+
+
+def test_no_gradient_reaches_a_frozen_separator(tiny: SeparatorConfig) -> None:
+    extractor = SeparatedCuesExtractor(SPACE, tiny)
+    features = extractor(observations())
+    assert not features.requires_grad
+    assert not any(weight.requires_grad for weight in extractor.parameters())
+    linear = nn.Linear(extractor.features_dim, 1)
+    linear(features).sum().backward()
+    assert linear.weight.grad is not None
+    assert all(weight.grad is None for weight in extractor.parameters())
+
+
+def test_freezing_is_decided_by_the_argument_and_not_by_the_separator_passed(tiny: SeparatorConfig) -> None:
+    separator = Separator.from_config(tiny).requires_grad_(False)
+    extractor = SeparatedCuesExtractor(SPACE, separator, freeze_separator=False)
+    assert all(weight.requires_grad for weight in extractor.parameters())
+    assert not any(weight.requires_grad for weight in separator.parameters())
+
+
+@algorithms
+@pytest.mark.parametrize("freeze", [True, False], ids=["frozen", "not-frozen"])
+def test_what_learning_does_to_the_separator(
+    algorithm: type[BaseAlgorithm], freeze: bool, make_env: Callable[..., gym.Env], tiny: SeparatorConfig
+) -> None:
+    separator = Separator.from_config(tiny, seed=3)
+    model = make_model(algorithm, make_env(), separator, freeze)
+    before = copy_of(separator)
+    # SB3's orthogonal initialisation has not touched it, in any of the networks.
+    assert all(equal(copy_of(extractor.separator), before) for extractor in extractors(model))
+    policy_before = copy_of(model.policy)
+    model.learn(16)
+    online = extractors(model)[0]
+    assert equal(copy_of(online.separator), before) == freeze
+    assert equal(copy_of(separator), before)  # the one that was passed is a bystander
+    assert not equal(copy_of(model.policy), policy_before)
+    if freeze:
+        assert all(weight.grad is None for weight in online.separator.parameters())
+
+
+@algorithms
+def test_a_frozen_separator_stays_in_evaluation_mode(
+    algorithm: type[BaseAlgorithm], make_env: Callable[..., gym.Env], tiny: SeparatorConfig
+) -> None:
+    for freeze in (True, False):
+        model = make_model(algorithm, make_env(), tiny, freeze)
+        online = extractors(model)[0]
+        assert online.separator.training != freeze
+        model.policy.set_training_mode(False)
+        assert not any(module.training for module in online.separator.modules())
+        model.policy.set_training_mode(True)
+        assert online.training
+        assert all(module.training != freeze for module in online.separator.modules())
+
+
+# ==== Networks and files ====
+
+
+@pytest.mark.parametrize("algorithm", [DQN, QRDQN], ids=["DQN", "QRDQN"])
+def test_the_target_network_owns_a_separator_that_lags_and_then_equals(
+    algorithm: type[BaseAlgorithm], make_env: Callable[..., gym.Env], tiny: SeparatorConfig
+) -> None:
+    model = make_model(algorithm, make_env(), tiny, freeze=False, target_update_interval=10_000, tau=1.0)
+    online, target = (extractor.separator for extractor in extractors(model))
+    assert not {w.data_ptr() for w in online.parameters()} & {w.data_ptr() for w in target.parameters()}
+    start = copy_of(online)
+    assert equal(copy_of(target), start)
+    model.learn(16)
+    assert not equal(copy_of(online), start)
+    assert equal(copy_of(target), start)
+    # From now on only the target is updated, at every step.
+    model.learning_starts, model.target_update_interval = 10_000, 1
+    learned = copy_of(online)
+    model.learn(4)
+    assert equal(copy_of(online), learned)
+    assert equal(copy_of(target), learned)
+
+
+def test_a_separator_that_is_passed_is_not_shared(tiny: SeparatorConfig, make_env: Callable[..., gym.Env]) -> None:
+    separator = Separator.from_config(tiny)
+    model = make_model(DQN, make_env(), separator, freeze=False)
+    owners = [separator, *(extractor.separator for extractor in extractors(model))]
+    pointers = [weight.data_ptr() for owner in owners for weight in owner.parameters()]
+    assert len(owners) == 3
+    assert len(set(pointers)) == len(pointers)
+
+
+@algorithms
+@pytest.mark.parametrize("freeze", [True, False], ids=["frozen", "not-frozen"])
+@pytest.mark.parametrize("spec", ["config", "module", "path"])
+def test_a_saved_model_acts_the_same(
+    algorithm: type[BaseAlgorithm],
+    freeze: bool,
+    spec: str,
+    make_env: Callable[..., gym.Env],
+    tiny: SeparatorConfig,
+    tmp_path: Path,
+) -> None:
+    separator: Any = tiny
+    if spec != "config":
+        separator = Separator.from_config(tiny, seed=3)
+    if spec == "path":
+        separator.save(tmp_path / "separator.pth")
+        separator = str(tmp_path / "separator.pth")
+    model = make_model(algorithm, make_env(), separator, freeze)
+    model.learn(12)
+    model.save(tmp_path / "model.zip")
+    loaded: Any = algorithm.load(tmp_path / "model.zip", device="cpu")
+    assert equal(copy_of(model.policy), copy_of(loaded.policy))
+    batch = observations(batch=16)
+    arrays = {key: value.numpy() for key, value in batch.items()}
+    np.testing.assert_array_equal(
+        model.predict(arrays, deterministic=True)[0], loaded.predict(arrays, deterministic=True)[0]
+    )
+    if algorithm is DQN:
+        assert torch.equal(model.q_net(batch), loaded.q_net(batch))
+        assert torch.equal(model.q_net_target(batch), loaded.q_net_target(batch))
+    elif algorithm is QRDQN:
+        assert torch.equal(model.policy.quantile_net(batch), loaded.policy.quantile_net(batch))
+    else:
+        assert torch.equal(model.policy.predict_values(batch), loaded.policy.predict_values(batch))
+
+
+def test_a_model_saved_with_a_separator_needs_no_file(
+    tiny: SeparatorConfig, make_env: Callable[..., gym.Env], tmp_path: Path
+) -> None:
+    """The docstring's two ways: the separator itself in the arguments, and custom_objects for one that named a path."""
+    path = tmp_path / "separator.pth"
+    Separator.from_config(tiny, seed=3).save(path)
+    for name, separator in (("module", load_separator(path)), ("path", str(path))):
+        make_model(DQN, make_env(), separator).save(tmp_path / f"{name}.zip")
+    expected = DQN.load(tmp_path / "path.zip")
+    path.unlink()
+    assert equal(copy_of(DQN.load(tmp_path / "module.zip").policy), copy_of(expected.policy))
+    with pytest.raises(FileNotFoundError, match=r"separator: no file '.*separator\.pth'"):
+        DQN.load(tmp_path / "path.zip")
+    policy_kwargs = expected.policy_kwargs
+    policy_kwargs["features_extractor_kwargs"]["separator"] = tiny
+    replaced = DQN.load(tmp_path / "path.zip", custom_objects={"policy_kwargs": policy_kwargs})
+    assert equal(copy_of(replaced.policy), copy_of(expected.policy))

@@ -1,0 +1,264 @@
+"""The wrapper that separates once: the same features as the extractor's, whatever it is wrapped in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecEnv,
+    VecEnvWrapper,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+)
+
+from auralnav_sb3 import SeparatedCuesExtractor, SeparatorConfig, VecSeparatedCues, extractor_kwargs
+
+MakeEnv = Callable[..., gym.Env]
+NUM_ENVS, NUM_STEPS = 3, 20
+
+
+def make_venv(make_env: MakeEnv, num_envs: int = NUM_ENVS, **env_kwargs: Any) -> VecEnv:
+    """Environments in a row; the same call gives the same ones."""
+    venv = DummyVecEnv([lambda: make_env(**env_kwargs)] * num_envs)
+    venv.seed(0)
+    return venv
+
+
+class Spy(VecEnvWrapper):
+    """Keeps what it hands on, as it was and as it is after others had it in their hands."""
+
+    def __init__(self, venv: VecEnv) -> None:
+        super().__init__(venv)
+        self.handed: list[Any] = []
+        self.as_it_was: list[Any] = []
+
+    def _keep(self, returned: Any) -> Any:
+        self.handed.append(returned)
+        self.as_it_was.append(copy.deepcopy(returned))
+        return returned
+
+    def reset(self) -> Any:
+        return self._keep(self.venv.reset())
+
+    def step_wait(self) -> Any:
+        return self._keep(self.venv.step_wait())
+
+
+def assert_same(first: Any, second: Any) -> None:
+    """Equal in every key, item and bit."""
+    assert type(first) is type(second)
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_same(first[key], second[key])
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            assert_same(one, other)
+    else:
+        np.testing.assert_array_equal(first, second)
+
+
+def one_by_one(extractor: SeparatedCuesExtractor, observation: dict[str, np.ndarray]) -> np.ndarray:
+    """The features of a single observation, the extractor called on a batch of one."""
+    with torch.no_grad():
+        return extractor({key: torch.from_numpy(value)[None] for key, value in observation.items()})[0].numpy()
+
+
+@pytest.mark.parametrize("pose", [True, False], ids=["pose", "no-pose"])
+def test_features_are_those_of_the_extractor_one_observation_at_a_time(
+    make_env: MakeEnv, tiny: SeparatorConfig, pose: bool
+) -> None:
+    raw = make_venv(make_env, pose=pose)
+    extractor = SeparatedCuesExtractor(raw.observation_space, tiny)
+    spy = Spy(make_venv(make_env, pose=pose))
+    venv: Any = VecSeparatedCues(spy, extractor)
+    assert venv.observation_space == spaces.Box(-np.inf, np.inf, (8 + 4 * pose,), np.float32)
+
+    def check(features: np.ndarray, observations: Any) -> None:
+        assert features.shape == (NUM_ENVS, extractor.features_dim)
+        assert features.dtype == np.float32
+        for i in range(NUM_ENVS):
+            single = one_by_one(extractor, {key: value[i] for key, value in observations.items()})
+            np.testing.assert_allclose(features[i], single, rtol=1e-4, atol=1e-5)
+
+    rng = np.random.default_rng(0)
+    check(venv.reset(), raw.reset())
+    num_ended = 0
+    for _ in range(NUM_STEPS):
+        actions = rng.integers(4, size=NUM_ENVS)
+        features, rewards, dones, infos = venv.step(actions)
+        raw_observations, raw_rewards, raw_dones, raw_infos = raw.step(actions)
+        check(features, raw_observations)
+        np.testing.assert_array_equal(rewards, raw_rewards)
+        np.testing.assert_array_equal(dones, raw_dones)
+        for done, info, raw_info in zip(dones, infos, raw_infos, strict=True):
+            assert ("terminal_observation" in info) == done
+            assert info["TimeLimit.truncated"] == raw_info["TimeLimit.truncated"]
+            if done:
+                num_ended += 1
+                single = one_by_one(extractor, raw_info["terminal_observation"])
+                assert venv.observation_space.contains(info["terminal_observation"])
+                np.testing.assert_allclose(info["terminal_observation"], single, rtol=1e-4, atol=1e-5)
+    assert num_ended > NUM_ENVS
+    assert_same(spy.handed, spy.as_it_was)  # nothing of the inner environment's was touched
+
+
+def test_the_extractor_runs_once_a_step(
+    make_env: MakeEnv, tiny: SeparatorConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venv = VecSeparatedCues(make_venv(make_env), separator=tiny)
+    batches = []
+    forward = SeparatedCuesExtractor.forward
+
+    def counting_forward(extractor: SeparatedCuesExtractor, observations: dict[str, torch.Tensor]) -> torch.Tensor:
+        batches.append(len(observations["audio"]))
+        return forward(extractor, observations)
+
+    monkeypatch.setattr(SeparatedCuesExtractor, "forward", counting_forward)
+    venv.reset()
+    expected = [NUM_ENVS]
+    for _ in range(NUM_STEPS):
+        dones = venv.step(np.zeros(NUM_ENVS, int))[2]
+        expected.append(NUM_ENVS + int(dones.sum()))
+    assert batches == expected
+    assert max(expected) > NUM_ENVS
+
+
+def test_the_extractor_can_be_given_by_its_arguments(make_env: MakeEnv, tiny: SeparatorConfig) -> None:
+    venv, same = make_venv(make_env), make_venv(make_env)
+    arguments = {"separator": tiny, "aggregation": "mean", "order": "energy", **extractor_kwargs(venv)}
+    wrapped = VecSeparatedCues(venv, **arguments)
+    assert wrapped.observation_space.shape == (3 * 2 + 4,)
+    extractor = SeparatedCuesExtractor(same.observation_space, **arguments)
+    np.testing.assert_array_equal(wrapped.reset(), VecSeparatedCues(same, extractor).reset())
+
+
+def test_what_is_refused(make_env: MakeEnv, tiny: SeparatorConfig) -> None:
+    venv = make_venv(make_env)
+    with pytest.raises(ValueError, match=r"^extractor: expected freeze_separator=True, actual False; "):
+        VecSeparatedCues(venv, separator=tiny, freeze_separator=False)
+    extractor = SeparatedCuesExtractor(venv.observation_space, tiny, freeze_separator=False)
+    with pytest.raises(ValueError, match=r"^extractor: expected freeze_separator=True, actual False; "):
+        VecSeparatedCues(venv, extractor)
+    extractor = SeparatedCuesExtractor(make_env(pose=False).observation_space, tiny)
+    with pytest.raises(ValueError, match=r"^extractor: expected one for Dict\(.*agent.*\), actual one for Dict\(.*\)$"):
+        VecSeparatedCues(venv, extractor)
+    with pytest.raises(TypeError, match=r"^extractor: expected no arguments beside it, actual \['order'\]$"):
+        VecSeparatedCues(venv, SeparatedCuesExtractor(venv.observation_space, tiny), order="none")
+
+
+def test_device(make_env: MakeEnv, tiny: SeparatorConfig) -> None:
+    """On the meta device nothing is computed, and so nothing can be handed on; that it got there is all it shows."""
+    for device, expected in ((None, "cpu"), ("cpu", "cpu"), ("meta", "meta")):
+        venv = VecSeparatedCues(make_venv(make_env), separator=tiny, device=device)
+        assert {weight.device.type for weight in venv.extractor.parameters()} == {expected}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_features_are_the_same_on_a_gpu(make_env: MakeEnv, tiny: SeparatorConfig) -> None:
+    on_cpu = VecSeparatedCues(make_venv(make_env), separator=tiny)
+    on_gpu = VecSeparatedCues(make_venv(make_env), separator=tiny, device="cuda")
+    np.testing.assert_allclose(on_gpu.reset(), on_cpu.reset(), rtol=1e-3, atol=1e-3)
+
+
+def wrap_monitor_inside(venv: VecEnv, tiny: SeparatorConfig) -> VecEnv:
+    return VecSeparatedCues(VecMonitor(venv), separator=tiny)
+
+
+def wrap_monitor_outside(venv: VecEnv, tiny: SeparatorConfig) -> VecEnv:
+    return VecMonitor(VecSeparatedCues(venv, separator=tiny))
+
+
+def wrap_normalize_outside(venv: VecEnv, tiny: SeparatorConfig) -> VecEnv:
+    return VecNormalize(VecSeparatedCues(venv, separator=tiny))
+
+
+def wrap_normalize_inside(venv: VecEnv, tiny: SeparatorConfig) -> VecEnv:
+    return VecSeparatedCues(VecNormalize(venv, norm_obs=False), separator=tiny)
+
+
+def wrap_stack_outside(venv: VecEnv, tiny: SeparatorConfig) -> VecEnv:
+    return VecFrameStack(VecSeparatedCues(venv, separator=tiny), n_stack=3)
+
+
+def wrap_stack_inside(venv: VecEnv, tiny: SeparatorConfig) -> VecEnv:
+    return VecSeparatedCues(VecFrameStack(venv, n_stack=2), separator=tiny)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "features_dim"),
+    [
+        (wrap_monitor_inside, 12),
+        (wrap_monitor_outside, 12),
+        (wrap_normalize_inside, 12),
+        (wrap_normalize_outside, 12),
+        (wrap_stack_inside, 16),
+        (wrap_stack_outside, 36),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_it_works_inside_and_outside_of_sb3s_wrappers(
+    make_env: MakeEnv, tiny: SeparatorConfig, wrap: Callable[..., VecEnv], features_dim: int
+) -> None:
+    venv: Any = wrap(make_venv(make_env), tiny)
+    assert venv.observation_space.shape == (features_dim,)
+    assert venv.reset().shape == (NUM_ENVS, features_dim)
+    num_ended = 0
+    for _ in range(NUM_STEPS):
+        features, _, dones, infos = venv.step(np.zeros(NUM_ENVS, int))
+        assert features.shape == (NUM_ENVS, features_dim)
+        assert np.isfinite(features).all()
+        for done, info in zip(dones, infos, strict=True):
+            if done:
+                num_ended += 1
+                assert info["terminal_observation"].shape == (features_dim,)
+                if "monitor" in wrap.__name__:
+                    assert info["episode"]["l"] in range(3, 7)
+    assert num_ended > 0
+
+
+def test_stacked_features_are_those_of_the_last_steps(make_env: MakeEnv, tiny: SeparatorConfig) -> None:
+    """The terminal observation, too, ends with the features of the last observation and not of the next episode's."""
+    stacked: Any = VecFrameStack(VecSeparatedCues(make_venv(make_env, 1), separator=tiny), n_stack=2)
+    plain: Any = VecSeparatedCues(make_venv(make_env, 1), separator=tiny)
+    previous = plain.reset()
+    stacked.reset()
+    for _ in range(NUM_STEPS):
+        features, _, dones, infos = plain.step(np.zeros(1, int))
+        stacked_features, _, _, stacked_infos = stacked.step(np.zeros(1, int))
+        if dones[0]:
+            expected = np.concatenate((previous[0], infos[0]["terminal_observation"]))
+            np.testing.assert_array_equal(stacked_infos[0]["terminal_observation"], expected)
+            np.testing.assert_array_equal(stacked_features[0, 12:], features[0])
+        else:
+            np.testing.assert_array_equal(stacked_features[0], np.concatenate((previous[0], features[0])))
+        previous = features
+
+
+@pytest.mark.parametrize("algorithm", [DQN, PPO], ids=["DQN", "PPO"])
+def test_an_ordinary_mlp_trains_on_it(
+    algorithm: type[DQN] | type[PPO], make_env: MakeEnv, tiny: SeparatorConfig
+) -> None:
+    venv = VecMonitor(VecSeparatedCues(make_venv(make_env), separator=tiny))
+    arguments: dict[str, Any] = (
+        {"learning_starts": 20, "buffer_size": 200} if algorithm is DQN else {"n_steps": 16, "batch_size": 16}
+    )
+    model: Any = algorithm("MlpPolicy", venv, seed=0, device="cpu", **arguments)
+    before = [weight.detach().clone() for weight in model.policy.parameters()]
+    model.learn(96)
+    assert any(not torch.equal(old, new) for old, new in zip(before, model.policy.parameters(), strict=True))
+    if algorithm is DQN:
+        assert model.replay_buffer.observations.shape[-1] == 12
+        # What was cut short or ended is stored with the features of its own last observation.
+        assert np.isfinite(model.replay_buffer.next_observations[: model.replay_buffer.pos]).all()
