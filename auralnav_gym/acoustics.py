@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, reduce
 
 import numpy as np
 import pyroomacoustics as pra
@@ -21,10 +21,15 @@ from pyroomacoustics.utilities import design_highpass_filter_sos
 from scipy.signal import lfilter, sosfilt_zi
 
 from auralnav_gym.ears import Ears
-from auralnav_gym.scene import Pose, Scene, ShoeBox, Source
+from auralnav_gym.scene import Pose, Room, Scene, ShoeBox, Source
 
 # Impulse responses are padded to multiples of this many samples, so that few FFT sizes occur in an episode.
 _LENGTH_STEP = 64
+
+# Responses of up to so many samples are high-passed by a matrix of low rank, if so many functions reach that tolerance.
+_LONGEST_LOW_RANK = 1536
+_HIGHEST_RANK = 64
+_LOW_RANK_TOLERANCE = 3e-5
 
 _ALL = slice(None)
 
@@ -59,8 +64,9 @@ class Listener:
         self, scene: Scene, ears: Ears, sample_rate: int, num_samples: int, noise_dbfs: float | None = None
     ) -> None:
         self._ears = ears
-        self._ear_offsets = ears.positions[:, : scene.room.dim]
-        self._ear_height = scene.ear_height
+        self._dim = scene.room.dim
+        self._ear_offsets = ears.positions[:, : self._dim]
+        self._ear_height = scene.ear_height or 0.0
         self._sample_rate = sample_rate
         self._num_samples = num_samples
         self._noise_rms = None if noise_dbfs is None else 10 ** (noise_dbfs / 20)
@@ -68,12 +74,11 @@ class Listener:
         self._room = scene.room.to_pyroomacoustics(sample_rate)
         self._source_positions = scene.source_positions
         self._still_images = still_images(self._room, self._source_positions) if _is_shoebox(scene) else None
-        self._high_pass = high_pass(sample_rate)
-        longest = longest_response(scene, self._room.c, sample_rate)
-        self._longest_response = longest
-        self._players = [Player(source, num_samples + longest + _LENGTH_STEP) for source in scene.sources]
+        self._longest_response = longest_response(scene, self._still_images, self._room.c, sample_rate)
+        self._high_pass = high_pass(sample_rate, self._longest_response)
+        self._players = [Player(source, num_samples + self._longest_response) for source in scene.sources]
 
-    def impulse_responses(self, pose: Pose, sources: np.ndarray | slice = _ALL) -> np.ndarray:
+    def impulse_responses(self, pose: Pose, sources: list[int] | slice = _ALL) -> np.ndarray:
         """Room impulse responses from every source to every ear.
 
         Args:
@@ -81,7 +86,7 @@ class Listener:
             sources: Which sources, as an index into them; all unless said otherwise.
 
         Returns:
-            (S', E, L) float64, where L is a multiple of 64; each response equals that of
+            (S', E, L) float32, where L is a multiple of 64; each response equals that of
             ``pyroomacoustics.Room.compute_rir()``, followed by zeros.
         """
         ears = self.ear_positions(pose)
@@ -89,28 +94,35 @@ class Listener:
         # Components first, so that the long axis of the images is the innermost.
         towards = images.positions[:, :, None] - ears.T[:, None, :, None]
         distances = np.sqrt(np.einsum("dsei,dsei->sei", towards, towards))
-        directions = into_head_frame((towards / distances).reshape(len(towards), -1), pose.heading)
+        directions = _turn(-pose.heading)[: self._dim, : self._dim] @ (towards / distances).reshape(self._dim, -1)
         gains = self._ears.gains(directions.reshape(towards.shape))
         amplitudes = images.damping[:, None] / distances * gains
         if images.visible is not None:
             amplitudes = np.where(images.visible, amplitudes, 0.0)
             distances = np.where(images.visible, distances, 0.0)
-        pairs = (-1, distances.shape[-1])
-        margin = 0 if self._high_pass is None else self._high_pass.edge
-        responses, lengths = build_responses(
-            distances.reshape(pairs) / self._room.c, amplitudes.reshape(pairs), self._sample_rate, margin
+        num_sources, num_ears, num_images = distances.shape
+        rows, lengths = build_responses(
+            distances.reshape(-1, num_images) / self._room.c,
+            amplitudes.reshape(-1, num_images),
+            self._sample_rate,
+            self._longest_response,
         )
         if self._high_pass is not None:
-            responses = self._high_pass(responses, lengths)
-        return responses.reshape(*distances.shape[:2], -1)
+            # Source by source: the result must not depend on how many threads a larger product would take.
+            rows = self._high_pass(rows.reshape(num_sources, num_ears, -1)).reshape(rows.shape)
+        longest = -(-max(lengths) // _LENGTH_STEP) * _LENGTH_STEP
+        responses = np.zeros((len(rows), longest), dtype=np.float32)
+        for response, row, length in zip(responses, rows, lengths, strict=True):
+            response[:length] = row[-length:]
+        return responses.reshape(num_sources, num_ears, -1)
 
-    def hear(self, pose: Pose, time: int, off_since: np.ndarray) -> np.ndarray:
+    def hear(self, pose: Pose, time: int, off_since: Sequence[float]) -> np.ndarray:
         """What the ears hear: the mixture of all sources, with noise, clipped at full scale.
 
         Args:
             pose: Where the head is; it stays there for the whole window.
             time: Samples since the start of the episode at which the window begins.
-            off_since: (S,) float64, the time in samples at which each source was switched off; infinity: still on.
+            off_since: S times, in samples, at which the sources were switched off; infinity: still on.
                 What it sent out before is still heard.
 
         Returns:
@@ -118,26 +130,28 @@ class Listener:
         """
         shape = (len(self._ear_offsets), self._num_samples)
         heard, played, responses = self._play(pose, time, off_since)
-        mixture = overlap_save(played, responses, mix=True) if len(heard) else np.zeros(shape, dtype=np.float32)
+        mixture = overlap_save(played, responses, mix=True) if heard else np.zeros(shape, dtype=np.float32)
         if self._noise_rms is not None:
             mixture += self._noise_rms * self._noise.standard_normal(shape, dtype=np.float32)
         return mixture.clip(-1.0, 1.0, out=mixture)
 
-    def hear_sources(self, pose: Pose, time: int, off_since: np.ndarray) -> np.ndarray:
+    def hear_sources(self, pose: Pose, time: int, off_since: Sequence[float]) -> np.ndarray:
         """What the ears hear of every source alone, without noise and clipping.
 
         Takes what :meth:`hear` takes; returns (S, E, N) float32.
         """
         clean = np.zeros((len(self._players), len(self._ear_offsets), self._num_samples), dtype=np.float32)
         heard, played, responses = self._play(pose, time, off_since)
-        if len(heard):
+        if heard:
             clean[heard] = overlap_save(played, responses)
         return clean
 
-    def _play(self, pose: Pose, time: int, off_since: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-        """Indices (S',) of the sources that can be heard, what each plays (N + L - 1,) and their responses."""
-        heard = np.flatnonzero(off_since > time - self._longest_response)
-        if not len(heard):
+    def _play(
+        self, pose: Pose, time: int, off_since: Sequence[float]
+    ) -> tuple[list[int], list[np.ndarray], np.ndarray]:
+        """Indices of the S' sources that can be heard, what each plays (N + L - 1,) and their responses."""
+        heard = [index for index, off in enumerate(off_since) if off > time - self._longest_response]
+        if not heard:
             return heard, [], np.empty((0, 0, 0))
         responses = self.impulse_responses(pose, heard if len(heard) < len(self._players) else _ALL)
         first, last = time - responses.shape[-1] + 1, time + self._num_samples
@@ -146,10 +160,13 @@ class Listener:
 
     def ear_positions(self, pose: Pose) -> np.ndarray:
         """(E, D) float64, the ears in the world, metres."""
-        centre = (pose.x, pose.y) if self._ear_height is None else (pose.x, pose.y, self._ear_height)
-        return into_world_frame(self._ear_offsets.T, pose.heading).T + centre
+        places = self._ear_offsets @ _turn(pose.heading)[: self._dim, : self._dim].T
+        places[:, 0] += pose.x
+        places[:, 1] += pose.y
+        places[:, 2:] += self._ear_height
+        return places
 
-    def _images(self, ears: np.ndarray, sources: np.ndarray | slice) -> Images:
+    def _images(self, ears: np.ndarray, sources: list[int] | slice) -> Images:
         if self._still_images is None:
             return visible_images(self._room, self._source_positions[sources], ears)
         still = self._still_images
@@ -232,8 +249,8 @@ def visible_images(room: pra.Room, positions: np.ndarray, ears: np.ndarray) -> I
 
 
 def build_responses(
-    delays: np.ndarray, amplitudes: np.ndarray, sample_rate: int, margin: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+    delays: np.ndarray, amplitudes: np.ndarray, sample_rate: int, width: int
+) -> tuple[np.ndarray, list[int]]:
     """Impulse responses as sums of delayed impulses, as pyroomacoustics builds them.
 
     Every arrival is a windowed sinc of ``frac_delay_length`` samples; the whole response is late by half of that. The
@@ -243,26 +260,26 @@ def build_responses(
         delays: (P, I) float64, seconds.
         amplitudes: (P, I) float64.
         sample_rate: Hz.
-        margin: Zeros to put before and after every response.
+        width: W, samples of a row, at least those of any response.
 
     Returns:
-        Responses (P, margin + L + margin) float64, zero after their ends, and the lengths (P,) that
-        ``Room.compute_rir()`` gives them; L is a multiple of 64.
+        Rows (P, W) float64 that all end where their responses end, with zeros in front, and the lengths of the P
+        responses, those that ``Room.compute_rir()`` gives them.
     """
     taps = pra.constants.get("frac_delay_length")
     half = taps // 2
     delays = delays + half / sample_rate
-    lengths = np.ceil(delays.max(axis=-1) * sample_rate + half + 1).astype(np.intp) + 1
-    width = int(-(-lengths.max() // _LENGTH_STEP) * _LENGTH_STEP) + 2 * margin
+    lengths = [math.ceil(last * sample_rate + half + 1) + 1 for last in delays.max(axis=-1).tolist()]
 
     samples = np.float32(sample_rate) * delays.astype(np.float32)
     whole = np.floor(samples)
     filters = delay_filters((samples - whole).ravel(), amplitudes.astype(np.float32).ravel())
 
-    first = whole.astype(np.intp) + (margin - half + width * np.arange(len(delays))[:, None])
+    begins = np.array([(index + 1) * width - length - half for index, length in enumerate(lengths)])
+    first = whole.astype(np.intp) + begins[:, None]
     places = first.reshape(-1, 1) + np.arange(taps)
-    responses = np.bincount(places.ravel(), filters.ravel(), width * len(delays))
-    return responses.reshape(len(delays), width), lengths
+    rows = np.bincount(places.ravel(), filters.ravel(), width * len(delays))
+    return rows.reshape(len(delays), width), lengths
 
 
 def delay_filters(fractions: np.ndarray, gains: np.ndarray) -> np.ndarray:
@@ -299,57 +316,89 @@ def _delay_table(taps: int, granularity: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class ZeroPhaseFilter:
-    """A cascade of second-order sections run forwards and backwards, as ``scipy.signal.sosfiltfilt`` does.
+    """``scipy.signal.sosfiltfilt`` for responses that begin in silence, with its constants computed once.
 
     Attributes:
-        sections: (n, 6) float64, the sections; the gain at frequency 0 is 0.
+        sections: (n, 6) float64, the second-order sections.
         steady: (n, 2) float64, the state of each section after an endless input of ones (``sosfilt_zi``).
-        edge: By how many samples both ends are continued, oddly.
+        edge: By how many samples the end is continued, oddly.
     """
 
     sections: np.ndarray
     steady: np.ndarray
     edge: int
 
-    def __call__(self, rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Filter ``lengths[p]`` samples of every row, from sample ``edge`` on, all rows at once.
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Filter rows (..., L) float64 forwards and backwards."""
+        continued = 2 * rows[..., -1:] - rows[..., -2 : -2 - self.edge : -1]
+        forth = self._run(np.concatenate([rows, continued], axis=-1), rows[..., :1])
+        back = self._run(forth[..., ::-1], forth[..., -1:])
+        return back[..., : self.edge - 1 : -1]
 
-        Args:
-            rows: (P, edge + L + edge) float64; overwritten.
-            lengths: (P,) int, at most L.
-
-        Returns:
-            (P, L) float64, zero from ``lengths[p]`` on.
-        """
-        edge, ends = self.edge, (lengths + self.edge).tolist()
-        for row, end in zip(rows, ends, strict=True):
-            row[:edge] = 2 * row[edge] - row[2 * edge : edge : -1]
-            row[end : end + edge] = 2 * row[end - 1] - row[end - 2 : end - 2 - edge : -1]
-        forth = self._run(rows, rows[:, :1])
-        # Held at its last value, a row keeps the filter in the state in which sosfiltfilt starts back from there.
-        for row, end in zip(forth, ends, strict=True):
-            row[end + edge :] = row[end + edge - 1]
-        back = self._run(forth[:, ::-1], forth[:, -1:])[:, ::-1]
-        for row, end in zip(back, ends, strict=True):
-            row[end:] = 0
-        return back[:, edge:-edge]
-
-    def _run(self, rows: np.ndarray, first: np.ndarray) -> np.ndarray:
-        """Run forwards over rows (P, L) that have been at ``first`` (P, 1) for ever."""
+    def _run(self, rows: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """Run forwards over rows (..., L) that have been at ``before`` (..., 1) for ever."""
         for section, steady in zip(self.sections, self.steady, strict=True):
-            rows, _ = lfilter(section[:3], section[3:], rows, zi=steady * first)
+            rows, _ = lfilter(section[:3], section[3:], rows, zi=steady * before)
         return rows
 
 
-def high_pass(sample_rate: int) -> ZeroPhaseFilter | None:
-    """The high-pass that pyroomacoustics applies to impulse responses; None if its constants switch it off."""
+@dataclass(frozen=True, eq=False)
+class LowRankFilter:
+    """A filter that removes what is smooth: a product of two thin matrices instead of a recursion.
+
+    A high-pass far below the sounds takes from a short response nothing but a slowly varying part, which few functions
+    span.
+
+    Attributes:
+        analysis: (L, r) float32, from rows to the weights of these functions.
+        synthesis: (r, L) float32, the functions. Single precision does: what is removed is a hundredth of the whole.
+    """
+
+    analysis: np.ndarray
+    synthesis: np.ndarray
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Filter rows (..., L), to float32."""
+        rows = rows.astype(np.float32)
+        return rows - (rows @ self.analysis) @ self.synthesis
+
+
+def high_pass(sample_rate: int, length: int) -> ZeroPhaseFilter | LowRankFilter | None:
+    """The high-pass that pyroomacoustics applies to impulse responses.
+
+    Args:
+        sample_rate: Hz.
+        length: L, samples of the rows to be filtered, which begin in silence.
+
+    Returns:
+        From rows (..., L) to as many; None if pyroomacoustics' constants switch it off.
+    """
     if not pra.constants.get("rir_hpf_enable"):
         return None
     sections = design_highpass_filter_sos(
         sample_rate, pra.constants.get("rir_hpf_fc"), **pra.constants.get("rir_hpf_kwargs")
     )
+    return _fastest_filter(sections.tobytes(), length)
+
+
+@lru_cache(maxsize=32)
+def _fastest_filter(sections_as_bytes: bytes, length: int) -> ZeroPhaseFilter | LowRankFilter:
+    """The filter of low rank where it is as good as exact, which it is for short responses, and the exact one else."""
+    sections = np.frombuffer(sections_as_bytes).reshape(-1, 6)
     taps = 2 * len(sections) + 1 - min((sections[:, 2] == 0).sum(), (sections[:, 5] == 0).sum())
-    return ZeroPhaseFilter(sections, sosfilt_zi(sections), int(3 * taps))
+    exact = ZeroPhaseFilter(sections, sosfilt_zi(sections), int(3 * taps))
+    if length > _LONGEST_LOW_RANK:
+        return exact
+    # The range of what is removed, found from its action on slow cosines (Halko, Martinsson and Tropp 2011, section 4).
+    removed = np.eye(length) - exact(np.eye(length))
+    cosines = np.cos(np.pi / length * np.outer(np.arange(length) + 0.5, np.arange(_HIGHEST_RANK)))
+    basis, _ = np.linalg.qr(removed @ cosines)
+    left, singular_values, right = np.linalg.svd(basis.T @ removed, full_matrices=False)
+    rank = int((singular_values > _LOW_RANK_TOLERANCE).sum())
+    if rank == _HIGHEST_RANK:
+        return exact
+    analysis, synthesis = basis @ (left * singular_values)[:, :rank], right[:rank]
+    return LowRankFilter(analysis.astype(np.float32), synthesis.astype(np.float32))
 
 
 def overlap_save(signals: Sequence[np.ndarray], responses: np.ndarray, mix: bool = False) -> np.ndarray:
@@ -359,7 +408,7 @@ def overlap_save(signals: Sequence[np.ndarray], responses: np.ndarray, mix: bool
 
     Args:
         signals: S signals (N + L - 1,) float32.
-        responses: (S, E, L).
+        responses: (S, E, L) float32.
         mix: Whether to add up the sources.
 
     Returns:
@@ -369,15 +418,18 @@ def overlap_save(signals: Sequence[np.ndarray], responses: np.ndarray, mix: bool
     num_samples = len(signals[0]) - length + 1
     blocks, size = _block_layout(num_sources, num_ears, length, num_samples, mix)
     hop = size - length + 1
-    padded = np.zeros((num_sources, (blocks - 1) * hop + size), dtype=np.float32)
-    for row, signal in zip(padded, signals, strict=True):
-        row[: len(signal)] = signal
-    stride, item = padded.strides
-    windows = np.ndarray((num_sources, blocks, size), np.float32, padded, strides=(stride, hop * item, item))
-    spectra = scipy.fft.rfft(windows)[:, None] * scipy.fft.rfft(responses.astype(np.float32), size)[:, :, None]
-    if mix:
-        spectra = spectra.sum(axis=0)
-    heard = scipy.fft.irfft(spectra, size)[..., length - 1 :]
+    # All transforms in one call: first the blocks of every signal, then the responses.
+    rows = np.zeros((num_sources * (blocks + num_ears), size), dtype=np.float32)
+    for index, signal in enumerate(signals):
+        for block in range(blocks):
+            samples = signal[block * hop : block * hop + size]
+            rows[index * blocks + block, : len(samples)] = samples
+    rows[num_sources * blocks :, :length] = responses.reshape(-1, length)
+    spectra = scipy.fft.rfft(rows)
+    blocks_of_signals = spectra[: num_sources * blocks].reshape(num_sources, 1, blocks, -1)
+    transfers = spectra[num_sources * blocks :].reshape(num_sources, num_ears, 1, -1)
+    products = reduce(np.add, map(np.multiply, blocks_of_signals, transfers)) if mix else blocks_of_signals * transfers
+    heard = scipy.fft.irfft(products, size)[..., length - 1 :]
     return heard.reshape(*heard.shape[:-2], blocks * hop)[..., :num_samples]
 
 
@@ -387,7 +439,7 @@ def _block_layout(num_sources: int, num_ears: int, length: int, num_samples: int
 
     def cost(layout: tuple[int, int]) -> float:
         blocks, size = layout
-        batches = (num_sources * blocks, num_sources * num_ears, blocks * num_ears * (1 if mix else num_sources))
+        batches = (num_sources * (blocks + num_ears), blocks * num_ears * (1 if mix else num_sources))
         # Single-precision transforms of one size run four at a time; then there are the products of the spectra.
         transforms = sum(-(-batch // 4) for batch in batches) * size * math.log2(size)
         return transforms + num_sources * num_ears * blocks * size
@@ -397,29 +449,38 @@ def _block_layout(num_sources: int, num_ears: int, length: int, num_samples: int
     return min(layouts, key=cost)
 
 
-def longest_response(scene: Scene, speed_of_sound: float, sample_rate: int) -> int:
-    """A bound on the samples of any impulse response: no leg of a path is longer than the room's diagonal."""
-    low, high = scene.room.bounds
-    diagonal = math.hypot(*(high - low), scene.room.ceiling or 0.0)
-    longest_path = (scene.room.max_order + 1) * diagonal
+def longest_response(scene: Scene, images: Images | None, speed_of_sound: float, sample_rate: int) -> int:
+    """A bound on the samples of the impulse responses in a scene, wherever the ears are; a multiple of 64.
+
+    Args:
+        scene: The scene.
+        images: The image sources, where they are the same for all ears.
+        speed_of_sound: m/s.
+        sample_rate: Hz.
+    """
+    room = scene.room
+    low, high = room.bounds
+    if images is None:  # no leg of a path is longer than the room's diagonal
+        longest_path = (room.max_order + 1) * math.hypot(*(high - low), room.ceiling or 0.0)
+    else:  # nowhere in a convex room is farther from an image than one of its corners
+        corners = np.array([(*corner, *height) for corner in room.corners for height in _heights(room)])
+        longest_path = float(np.linalg.norm(images.positions - corners[..., None, None], axis=1).max())
     taps = pra.constants.get("frac_delay_length")
     samples = math.ceil(longest_path / speed_of_sound * sample_rate) + taps + 3
     return -(-samples // _LENGTH_STEP) * _LENGTH_STEP
 
 
-def into_world_frame(vectors: np.ndarray, heading: float) -> np.ndarray:
-    """Turn vectors (D, n) from the head frame into the world frame."""
-    return _turn(heading)[: len(vectors), : len(vectors)] @ vectors
-
-
-def into_head_frame(vectors: np.ndarray, heading: float) -> np.ndarray:
-    """Turn vectors (D, n) from the world frame into the head frame."""
-    return into_world_frame(vectors, -heading)
+def _heights(room: Room) -> tuple[tuple[float, ...], ...]:
+    """Heights of the corners, as what their positions have beyond x and y."""
+    return ((),) if room.ceiling is None else ((0.0,), (room.ceiling,))
 
 
 @lru_cache(maxsize=64)
 def _turn(angle: float) -> np.ndarray:
-    """(3, 3), turns about the upright axis, counter-clockwise by ``angle`` radians."""
+    """(3, 3) float64, turns about the upright axis, counter-clockwise by ``angle`` radians.
+
+    With the heading for an angle it leads from the head frame into the world frame, with its opposite back.
+    """
     cos, sin = math.cos(angle), math.sin(angle)
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 

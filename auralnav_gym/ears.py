@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -44,36 +46,31 @@ class Ears(ABC):
         """Largest horizontal distance of an ear from the agent's centre, metres."""
         return float(np.hypot(*self.positions[:, :2].T).max())
 
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name.lstrip('_')}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({settings})"
 
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-
+@dataclass(frozen=True)
 class OmniEars(Ears):
     """Two omnidirectional microphones: no level difference but that of distance, and no front from back.
 
-    Args:
+    Attributes:
         spacing: Distance between the ears, metres.
     """
 
-    def __init__(self, spacing: float = 0.17) -> None:
-        self._spacing = _valid_spacing(spacing)
+    spacing: float = 0.17
+
+    def __post_init__(self) -> None:
+        _require_spacing(self.spacing)
 
     @property
     def positions(self) -> np.ndarray:
         """(2, 3) float64, metres."""
-        return _left_and_right(self._spacing)
+        return _left_and_right(self.spacing)
 
     def gains(self, directions: np.ndarray) -> np.ndarray:
         """1 in every direction."""
         return np.ones(directions.shape[1:])
 
 
+@dataclass(frozen=True)
 class CardioidEars(Ears):
     """Two microphones of the cardioid family, turned outwards.
 
@@ -81,36 +78,38 @@ class CardioidEars(Ears):
     ``pyroomacoustics.directivities.CardioidFamily``). The default is the ORTF technique: two cardioids 17 cm apart,
     turned 55 degrees to either side.
 
-    Args:
+    Attributes:
         spacing: Distance between the ears, metres.
         angle: How far each microphone is turned outwards, radians.
         pattern: p; 0 a figure of eight, 0.25 a hypercardioid, 0.5 a cardioid, 1 omnidirectional.
     """
 
-    def __init__(self, spacing: float = 0.17, angle: float = math.radians(55), pattern: float = 0.5) -> None:
-        self._spacing = _valid_spacing(spacing)
-        if not (math.isfinite(angle) and abs(angle) <= math.pi):
-            raise ValueError(f"ears angle: expected radians in [-pi, pi], actual: {angle}")
-        if not 0 <= pattern <= 1:
-            raise ValueError(f"ears pattern: expected a number in [0, 1], actual: {pattern}")
-        self._angle = float(angle)
-        self._pattern = float(pattern)
+    spacing: float = 0.17
+    angle: float = math.radians(55)
+    pattern: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require_spacing(self.spacing)
+        if not (math.isfinite(self.angle) and abs(self.angle) <= math.pi):
+            raise ValueError(f"ears angle: expected radians in [-pi, pi], actual: {self.angle}")
+        if not 0 <= self.pattern <= 1:
+            raise ValueError(f"ears pattern: expected a number in [0, 1], actual: {self.pattern}")
 
     @property
     def positions(self) -> np.ndarray:
         """(2, 3) float64, metres."""
-        return _left_and_right(self._spacing)
+        return _left_and_right(self.spacing)
 
-    @property
+    @cached_property
     def axes(self) -> np.ndarray:
-        """(2, 3) float64 unit vectors in the head frame along which the microphones hear best."""
-        forwards, sideways = math.cos(self._angle), math.sin(self._angle)
-        return np.array([[forwards, sideways, 0.0], [forwards, -sideways, 0.0]])
+        """(3, 2) float64, for each ear the direction in which it hears best, a unit vector in the head frame."""
+        forwards, sideways = math.cos(self.angle), math.sin(self.angle)
+        return np.array([[forwards, forwards], [sideways, -sideways], [0.0, 0.0]])
 
     def gains(self, directions: np.ndarray) -> np.ndarray:
         """p + (1 - p) d . r; see the class."""
-        axes = (1 - self._pattern) * self.axes.T[: len(directions)]
-        return self._pattern + np.einsum("de,dsei->sei", axes, directions)
+        cosines = np.einsum("de,dsei->sei", self.axes[: len(directions)], directions)
+        return self.pattern + (1 - self.pattern) * cosines
 
 
 EARS = {"ortf": CardioidEars, "omni": OmniEars}
@@ -136,7 +135,6 @@ def _left_and_right(spacing: float) -> np.ndarray:
     return np.array([[0.0, spacing / 2, 0.0], [0.0, -spacing / 2, 0.0]])
 
 
-def _valid_spacing(spacing: float) -> float:
+def _require_spacing(spacing: float) -> None:
     if not (math.isfinite(spacing) and spacing > 0):
         raise ValueError(f"ears spacing: expected more than 0 metres, actual: {spacing}")
-    return float(spacing)

@@ -279,7 +279,7 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
         self.path: list[Pose] = [scene.pose]
         self.distances: np.ndarray = distances
         self.on: np.ndarray = np.ones(len(scene.sources), dtype=bool)
-        self._off_since = np.full(len(scene.sources), np.inf)
+        self._off_since = [math.inf] * len(scene.sources)
         self._path_length = 0.0
         self._collided = False
 
@@ -297,9 +297,9 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
         return np.hypot(self._source_x - pose.x, self._source_y - pose.y)
 
     def _switch_off_what_is_found(self) -> None:
-        found = self.on & (self.distances <= self.body.capture_radius)
-        self.on[found] = False
-        self._off_since[found] = self._time
+        for index in np.flatnonzero(self.on & (self.distances <= self.body.capture_radius)):
+            self.on[index] = False
+            self._off_since[index] = self._time
 
     @property
     def _num_actions(self) -> int:

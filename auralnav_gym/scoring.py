@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import compress
 from numbers import Real
 
 import numpy as np
@@ -121,14 +122,16 @@ def reward_terms(
     Returns:
         From the name of every weight to a float.
     """
-    newly_found = int(np.count_nonzero(on_before & ~on_after))
-    progress = distances_before[on_before].min() - distances_after[on_before].min() if on_before.any() else 0.0
-    proximity = 1 / distances_after[on_after].min() if on_after.any() else 0.0
+    sounded, sounding = on_before.tolist(), on_after.tolist()
+    before, after = distances_before.tolist(), distances_after.tolist()
+    newly_found = sum(sounded) - sum(sounding)
+    progress = min(compress(before, sounded), default=0.0) - min(compress(after, sounded), default=0.0)
+    proximity = 1 / min(compress(after, sounding), default=math.inf)
     return {
         "step": float(weights.step),
         "turn": float(weights.turn) if action in (Action.TURN_RIGHT, Action.TURN_LEFT) else 0.0,
         "found": float(weights.found * newly_found),
-        "all_found": float(weights.all_found) if newly_found and not on_after.any() else 0.0,
+        "all_found": float(weights.all_found) if newly_found and not any(sounding) else 0.0,
         "progress": float(weights.progress * progress),
         "proximity": float(weights.proximity * proximity),
     }

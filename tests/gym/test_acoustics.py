@@ -8,9 +8,9 @@ import numpy as np
 import pyroomacoustics as pra
 import pytest
 from pyroomacoustics.directivities import CardioidFamily
-from scipy.signal import fftconvolve, sosfilt_zi, sosfiltfilt
+from scipy.signal import butter, fftconvolve, sosfiltfilt
 
-from auralnav_gym.acoustics import Listener, Player, ZeroPhaseFilter, high_pass, longest_response, overlap_save
+from auralnav_gym.acoustics import Listener, LowRankFilter, Player, high_pass, longest_response, overlap_save
 from auralnav_gym.ears import CardioidEars, Ears, OmniEars
 from auralnav_gym.scene import Polygon, Pose, Room, Scene, ShoeBox, Source
 from auralnav_gym.sounds import Sound
@@ -64,8 +64,8 @@ def reference_room(scene: Scene, ears: Ears, pose: Pose) -> pra.Room:
         ]
         places.append(place if room.dim == 2 else [*place, scene.ear_height])
         if isinstance(ears, CardioidEars):
-            axis = pose.heading + side * vars(ears)["_angle"]
-            microphones.append(CardioidFamily(np.array([math.cos(axis), math.sin(axis), 0.0]), vars(ears)["_pattern"]))
+            axis = pose.heading + side * ears.angle
+            microphones.append(CardioidFamily(np.array([math.cos(axis), math.sin(axis), 0.0]), ears.pattern))
     # Given as an object, an array may be directive in two dimensions too.
     array = pra.MicrophoneArray(np.array(places).T, RATE, directivity=microphones or None)
     reference.add_microphone_array(array)
@@ -88,7 +88,7 @@ def test_impulse_responses_equal_those_of_pyroomacoustics(room: Room, ears: Ears
         for source in range(2):
             expected = reference.rir[ear][source]
             actual = responses[source, ear]
-            assert relative_error(actual[: len(expected)], expected) < 1e-6
+            assert relative_error(actual[: len(expected)], expected) < 1e-5
             assert not actual[len(expected) :].any()
 
 
@@ -119,21 +119,20 @@ def test_high_pass_can_be_switched_off_in_pyroomacoustics(monkeypatch: pytest.Mo
     assert relative_error(actual[: len(expected)], expected) < 1e-6
 
 
+@pytest.mark.parametrize("length", [500, 1216, 3000])
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
-def test_zero_phase_filter_equals_sosfiltfilt(order: int) -> None:
-    from scipy.signal import butter
-
-    sections = butter(order, 10, "highpass", fs=RATE, output="sos")
-    edge = 3 * (2 * len(sections) + 1 - (order % 2))
-    rng = np.random.default_rng(order)
-    rows, lengths = rng.standard_normal((3, 500)), np.array([500, 321, 100])
-    padded = np.zeros((3, 500 + 2 * edge))
-    for row, length, out in zip(rows, lengths, padded, strict=True):
-        out[edge : edge + length] = row[:length]
-    actual = ZeroPhaseFilter(sections, sosfilt_zi(sections), edge)(padded, lengths)
-    for row, length, out in zip(rows, lengths, actual, strict=True):
-        np.testing.assert_allclose(out[:length], sosfiltfilt(sections, row[:length]), rtol=0, atol=1e-9)
-        assert not out[length:].any()
+def test_the_high_pass_equals_sosfiltfilt(order: int, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"rir_hpf_enable": True, "rir_hpf_fc": 10.0, "rir_hpf_kwargs": {"n": order, "type": "butter"}}
+    monkeypatch.setattr(pra.constants, "get", settings.__getitem__)
+    sections = butter(order, 10.0, "highpass", fs=RATE, output="sos")
+    rows = np.random.default_rng(order).standard_normal((2, 3, length))
+    rows[..., :50] = 0  # responses begin in silence
+    expected = sosfiltfilt(sections, rows)
+    filter_ = high_pass(RATE, length)
+    # What a filter of first order removes is not smooth enough, and long responses would make large matrices.
+    low_rank = order > 1 and length < 3000
+    assert isinstance(filter_, LowRankFilter) == low_rank
+    assert relative_error(filter_(rows), expected) < (1e-5 if low_rank else 1e-12)
 
 
 @pytest.mark.parametrize("mix", [False, True], ids=["apart", "mixed"])
@@ -141,10 +140,10 @@ def test_zero_phase_filter_equals_sosfiltfilt(order: int) -> None:
 def test_overlap_save_equals_a_direct_convolution(num_samples: int, length: int, mix: bool) -> None:
     rng = np.random.default_rng(0)
     signals = rng.standard_normal((3, num_samples + length - 1)).astype(np.float32)
-    responses = rng.standard_normal((3, 2, length))
+    responses = rng.standard_normal((3, 2, length)).astype(np.float32)
     expected = np.array(
         [
-            [np.convolve(signal.astype(np.float64), row, "valid") for row in rows]
+            [np.convolve(signal.astype(np.float64), row.astype(np.float64), "valid") for row in rows]
             for signal, rows in zip(signals, responses, strict=True)
         ]
     )
@@ -182,8 +181,8 @@ def test_a_source_switched_off_is_heard_until_its_last_reflection() -> None:
     peak = np.abs(heard).max()
     assert peak > 0
     assert np.abs(heard[:, length:]).max() < 1e-6 * peak  # the rounding of a transform in single precision
-    bound = longest_response(scene, 343.0, RATE)
-    assert length <= bound
+    bound = longest_response(scene, None, 343.0, RATE)
+    assert length <= longest_response(scene, listener._still_images, 343.0, RATE) <= bound
     assert not listener.hear(POSES[0], 10 * WINDOW + bound, np.array([10 * WINDOW])).any()
 
 
@@ -230,11 +229,3 @@ def test_free_field_delay_and_level() -> None:
     np.testing.assert_allclose(lag, (distances[1] - distances[0]) / 343.0, rtol=1e-3)
     # The table of pyroomacoustics' delay filters has 20 steps a sample and is read linearly: off by (pi / 20)^2 / 8.
     np.testing.assert_allclose(np.abs(spectra[:, band]).mean(axis=1), 1 / np.array(distances), rtol=3e-3)
-
-
-def test_the_high_pass_is_pyroomacoustics_own() -> None:
-    filter_ = high_pass(RATE)
-    assert filter_ is not None
-    np.testing.assert_array_equal(
-        filter_.sections, pra.utilities.design_highpass_filter_sos(RATE, 10.0, n=2, rp=5.0, rs=60.0, type="butter")
-    )
