@@ -571,14 +571,15 @@ class SyntheticSounds(SoundBank):
         sample_rate: in Hz, `MIN_SAMPLE_RATE` or more.
         seed: 0 or more; same seed, same sounds.
         per_kind: sounds of each kind, 1 or more.
-        seconds: length of every sound, 1 or more.
+        seconds: length of every sound, 1 or more. The default is no multiple of the 0.5 s that the environment's agent
+            hears at a step, so that what it hears does not come round in step with the sound.
 
     Raises:
         TypeError: an argument is not a number, or not a whole one where it should be.
         ValueError: an argument is too small.
     """
 
-    def __init__(self, sample_rate: int = 8000, seed: int = 0, per_kind: int = 8, seconds: float = 4.0) -> None:
+    def __init__(self, sample_rate: int = 8000, seed: int = 0, per_kind: int = 8, seconds: float = 4.3) -> None:
         sample_rate = _whole_number("sample_rate", sample_rate, at_least=MIN_SAMPLE_RATE)
         seed = _whole_number("seed", seed, at_least=0)
         per_kind = _whole_number("per_kind", per_kind, at_least=1)

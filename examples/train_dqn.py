@@ -39,14 +39,17 @@ HYPERPARAMETERS = {
     "learning_starts": 1_000,
     "batch_size": 128,
     "gamma": 0.97,
+    "n_steps": 3,
     "train_freq": 1,
     "gradient_steps": 4,
     "target_update_interval": 1_000,
     "exploration_fraction": 0.4,
-    "exploration_final_eps": 0.05,
+    # Low, so that the agent meets in training the loops in which it would be caught when it no longer explores.
+    "exploration_final_eps": 0.01,
 }
 # A transition of audio takes 64 kB, one of cues 100 bytes; and every update separates two batches.
 FINETUNE_HYPERPARAMETERS = {**HYPERPARAMETERS, "buffer_size": 10_000, "batch_size": 32, "gradient_steps": 1}
+NET_ARCH = [256, 256]
 
 
 def main() -> None:
@@ -71,13 +74,13 @@ def main() -> None:
             "policy_kwargs": {
                 "features_extractor_class": SeparatedCuesExtractor,
                 "features_extractor_kwargs": {**cues, "freeze_separator": False},
-                "net_arch": [128, 128],
+                "net_arch": NET_ARCH,
             },
         }
     else:
         venv = VecSeparatedCues(venv, device=args.device, **cues)
         policy, extractor = "MlpPolicy", venv.extractor
-        hyperparameters = {**HYPERPARAMETERS, "policy_kwargs": {"net_arch": [128, 128]}}
+        hyperparameters = {**HYPERPARAMETERS, "policy_kwargs": {"net_arch": NET_ARCH}}
     model = DQN(
         policy, venv, seed=args.seed, device=args.device, tensorboard_log=str(args.output / "logs"), **hyperparameters
     )
@@ -124,7 +127,7 @@ def parse_args() -> argparse.Namespace:
     add("--split-by", choices=["recording", "subfolder"], default="recording", help="what train and test do not share")
     add("--sources", type=int, default=2, help="sources in a scene")
     add("--ears", choices=["ortf", "omni"], default="ortf", help="the agent's ears")
-    add("--pose", action=argparse.BooleanOptionalAction, default=True, help="the agent knows its own pose")
+    add("--pose", action="store_true", help="the agent knows its own pose, which makes it learn more slowly")
     add("--separator", default="compact", help='"compact", "full" (untrained), an Asteroid file or a hub name')
     add("--aggregation", choices=["weighted", "mean"], default="weighted", help="how cues are pooled")
     add("--finetune", action="store_true", help="train end to end through the separator")

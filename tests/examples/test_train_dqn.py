@@ -21,7 +21,7 @@ def run(tmp_path: Path, *arguments: str) -> str:
     ).stdout
 
 
-@pytest.mark.parametrize("extra", [(), ("--finetune",), ("--aggregation", "mean", "--ears", "omni", "--no-pose")])
+@pytest.mark.parametrize("extra", [(), ("--finetune",), ("--aggregation", "mean", "--ears", "omni", "--pose")])
 def test_it_trains_and_prints_its_table(tmp_path: Path, extra: tuple[str, ...]) -> None:
     out = run(tmp_path, "--steps", "12", *extra)
     rows = [line.split("|")[1].strip() for line in out.split("\n") if line.startswith("|")]
