@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from auralnav_gym.scene import Action, Body, Pose, Room, Scene, move
+from auralnav_gym.scene import PARALLEL, Action, Body, Pose, Room, Scene, move
 from auralnav_gym.scoring import order_of_visit
 
 # Targets that are planned for at once; the effort grows with 2 to their number.
@@ -31,9 +31,6 @@ _MAX_POSES = 500_000
 
 # Poses count as the same within this share of a step, and within this angle (radians) or this share of a turn.
 _SAME_STEP, _SAME_HEADING, _SAME_TURN = 1 / 64, math.radians(0.25), 1 / 4
-
-# A step that comes nearer to a wall by less than this share of its length is taken along the wall, as in move().
-_PARALLEL = 1e-12
 
 
 class NoPlanError(RuntimeError):
@@ -363,7 +360,7 @@ def _all_moves(
     room_left = np.stack([x, y], axis=1) @ normals.T - offsets
     approach = -np.stack([dx, dy], axis=1) @ normals.T
     forward, backward = (
-        np.divide(room_left, towards, out=np.ones_like(towards), where=towards > _PARALLEL * body.step_size)
+        np.divide(room_left, towards, out=np.ones_like(towards), where=towards > PARALLEL * body.step_size)
         .min(axis=1)
         .clip(0, 1)
         for towards in (approach, -approach)

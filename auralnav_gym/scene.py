@@ -27,7 +27,7 @@ _MAX_LAYOUTS = 200
 _CANDIDATES = 64
 
 # A step that comes nearer to a wall by less than this share of its length is taken along the wall, not blocked by it.
-_PARALLEL = 1e-12
+PARALLEL = 1e-12
 
 
 class Action(IntEnum):
@@ -527,7 +527,7 @@ def move(pose: Pose, action: int, room: Room, body: Body) -> Pose:
     share = 1.0
     for normal_x, normal_y, offset in room.walls:
         approach = -(normal_x * step_x + normal_y * step_y)
-        if approach > _PARALLEL * body.step_size:
+        if approach > PARALLEL * body.step_size:
             room_left = normal_x * pose.x + normal_y * pose.y - offset - body.radius
             share = min(share, max(room_left, 0.0) / approach)
     return Pose(pose.x + share * step_x, pose.y + share * step_y, pose.heading)

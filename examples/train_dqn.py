@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from functools import partial
 from pathlib import Path
 
 import gymnasium as gym
+import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.env_util import make_vec_env
 
@@ -54,6 +56,7 @@ NET_ARCH = [256, 256]
 
 def main() -> None:
     args = parse_args()
+    torch.set_num_threads(args.threads)
     args.output.mkdir(parents=True, exist_ok=True)
     train_sounds, test_sounds = load_bank(args).split(by=args.split_by)
     settings = {"num_sources": args.sources, "ears": args.ears, "pose": args.pose}
@@ -87,9 +90,8 @@ def main() -> None:
     print(f"Training on {len(train_sounds)} sounds, {args.envs} environments, {model.device}.", flush=True)
     try:
         model.learn(args.steps, callback=ProgressCallback(), tb_log_name="dqn")
-    except KeyboardInterrupt:
-        print("Interrupted: saving the model as it is.", flush=True)
-    save(model, extractor, args.output)
+    finally:  # after Ctrl-C too
+        save(model, extractor, args.output)
 
     print(f"Evaluating {args.episodes} episodes on {len(test_sounds)} sounds never heard in training.", flush=True)
     make_env = partial(gym.make, "AuralNav-v0", sounds=test_sounds, **settings)
@@ -136,9 +138,13 @@ def parse_args() -> argparse.Namespace:
     add("--episodes", type=int, default=100, help="episodes of the evaluation")
     add("--seed", type=int, default=0)
     add("--device", default="auto", help="of torch")
+    add("--threads", type=int, default=2, help="of torch; 1 where several trainings share the cores")
     add("--output", type=Path, default=Path("runs/dqn"), help="folder for what is written")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,24 @@ def test_it_trains_and_prints_its_table(tmp_path: Path, extra: tuple[str, ...]) 
     assert list((tmp_path / "logs").rglob("events.out.tfevents.*"))
     assert (tmp_path / "separator.pth").exists() == ("--finetune" not in extra)
     DQN.load(tmp_path / "model.zip")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_ctrl_c_leaves_a_model(tmp_path: Path) -> None:
+    command = [sys.executable, "examples/train_dqn.py", "--output", str(tmp_path), "--envs", "2", "--steps", "1000000"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            if " steps/s " in line:  # it trains
+                break
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert errors.strip().endswith("Interrupted.")
+    assert "Saved the model" in rest
+    assert DQN.load(tmp_path / "model.zip").num_timesteps > 0
+    assert (tmp_path / "separator.pth").exists()
 
 
 @pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the recordings are not beside this checkout")
