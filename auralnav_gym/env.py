@@ -209,6 +209,8 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
         if scene is None:
             scene = self._sampler.sample(self.np_random)
         self._begin(scene)
+        if self.render_mode == "human":
+            self.render()
         return self._observe(), self._get_info()
 
     def step(self, action: int) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:

@@ -138,7 +138,7 @@ def parse_args() -> argparse.Namespace:
     add("--episodes", type=int, default=100, help="episodes of the evaluation")
     add("--seed", type=int, default=0)
     add("--device", default="auto", help="of torch")
-    add("--threads", type=int, default=2, help="of torch; 1 where several trainings share the cores")
+    add("--threads", type=int, default=1, help="of torch; more helps --finetune and large separators only")
     add("--output", type=Path, default=Path("runs/dqn"), help="folder for what is written")
     return parser.parse_args()
 

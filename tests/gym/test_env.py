@@ -509,6 +509,20 @@ def test_bad_reset_options_are_refused(options: dict, error: type[Exception], me
     assert env.unwrapped.scene is scene
 
 
+def test_human_render_mode_shows_every_step(bank: SoundBank, monkeypatch: pytest.MonkeyPatch) -> None:
+    pygame = pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    flips = []
+    monkeypatch.setattr(pygame.display, "flip", lambda: flips.append(1))
+    monkeypatch.setattr(pygame.display, "update", lambda *_: flips.append(1))
+    env = gym.make("AuralNav-v0", sounds=bank, render_mode="human")
+    env.reset(seed=0)
+    assert len(flips) == 1
+    env.step(Action.FORWARD)
+    assert len(flips) == 2
+    env.close()
+
+
 def test_render(bank: SoundBank) -> None:
     env = gym.make("AuralNav-v0", sounds=bank, render_mode="rgb_array")
     env.reset(seed=0)
