@@ -49,8 +49,15 @@ HYPERPARAMETERS = {
     # Low, so that the agent meets in training the loops in which it would be caught when it no longer explores.
     "exploration_final_eps": 0.01,
 }
-# A transition of audio takes 64 kB, one of cues 100 bytes; and every update separates two batches.
-FINETUNE_HYPERPARAMETERS = {**HYPERPARAMETERS, "buffer_size": 10_000, "batch_size": 32, "gradient_steps": 1}
+# A transition of audio takes 64 kB, one of cues 100 bytes; every update separates two batches; and SB3 has no n-step
+# returns for dict observations.
+FINETUNE_HYPERPARAMETERS = {
+    **HYPERPARAMETERS,
+    "buffer_size": 10_000,
+    "batch_size": 32,
+    "n_steps": 1,
+    "gradient_steps": 1,
+}
 NET_ARCH = [256, 256]
 
 
