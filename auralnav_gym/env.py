@@ -230,7 +230,7 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
                 f"actual: {action!r}"
             )
         on_before, distances_before = self.on.copy(), self.distances
-        self._act(Action(action), room)
+        self._act(Action(int(action)), room)
         self._switch_off_what_is_found()
         terms = reward_terms(
             self.rewards,
@@ -263,9 +263,8 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
             self._renderer = None
 
     def _begin(self, scene: Scene) -> None:
-        self._listener = Listener(scene, self.ears, self.sample_rate, self.num_samples, self.noise_dbfs)
-        self._source_x, self._source_y = scene.source_positions[:, :2].T
-        distances = self._distances_from(scene.pose)
+        source_x, source_y = scene.source_positions[:, :2].T
+        distances = np.hypot(source_x - scene.pose.x, source_y - scene.pose.y)
         if not scene.room.contains(scene.pose.position, self.body.radius - 1e-9):
             raise ValueError(
                 f"scene: expected the agent at least {self.body.radius:.3f} m from every wall, so that its ears stay "
@@ -276,6 +275,8 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
                 f"scene: expected every source farther than capture_radius ({self.body.capture_radius} m) from the "
                 f"agent at the start, actual: {distances.min():.3f} m"
             )
+        self._listener = Listener(scene, self.ears, self.sample_rate, self.num_samples, self.noise_dbfs)
+        self._source_x, self._source_y = source_x, source_y
         self._scene = scene
         self.pose: Pose = scene.pose
         self.path: list[Pose] = [scene.pose]
@@ -292,11 +293,7 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
         walked = math.hypot(self.pose.x - before.x, self.pose.y - before.y)
         self._path_length += walked
         self._collided = action in (Action.FORWARD, Action.BACKWARD) and walked < self.body.step_size * (1 - 1e-9)
-        self.distances = self._distances_from(self.pose)
-
-    def _distances_from(self, pose: Pose) -> np.ndarray:
-        """(S,) float64, horizontal metres from a pose to every source."""
-        return np.hypot(self._source_x - pose.x, self._source_y - pose.y)
+        self.distances = np.hypot(self._source_x - self.pose.x, self._source_y - self.pose.y)
 
     def _switch_off_what_is_found(self) -> None:
         for index in np.flatnonzero(self.on & (self.distances <= self.body.capture_radius)):

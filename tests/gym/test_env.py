@@ -489,6 +489,7 @@ def test_actions_outside_the_space_are_refused_and_lose_nothing(action, bank: So
         env.step(action)
     assert env.pose == pose
     env.step(np.int64(0))
+    env.step(np.array(3))
 
 
 @pytest.mark.parametrize(
@@ -501,12 +502,16 @@ def test_actions_outside_the_space_are_refused_and_lose_nothing(action, bank: So
     ],
     ids=["unknown", "no scene", "at the wall", "in reach"],
 )
-def test_bad_reset_options_are_refused(options: dict, error: type[Exception], message: str, env: gym.Env) -> None:
+def test_bad_reset_options_are_refused_and_lose_nothing(
+    options: dict, error: type[Exception], message: str, env: gym.Env
+) -> None:
     env.reset(seed=0)
-    scene = env.unwrapped.scene
+    expected = digest([env.step(Action.FORWARD), env.step(Action.TURN_LEFT)])
+    env.reset(seed=0)
+    first = env.step(Action.FORWARD)
     with pytest.raises(error, match=message):
         env.reset(options=options)
-    assert env.unwrapped.scene is scene
+    assert digest([first, env.step(Action.TURN_LEFT)]) == expected
 
 
 def test_human_render_mode_shows_every_step(bank: SoundBank, monkeypatch: pytest.MonkeyPatch) -> None:
