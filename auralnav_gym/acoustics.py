@@ -75,7 +75,8 @@ class Listener:
         self._source_positions = scene.source_positions
         self._still_images = still_images(self._room, self._source_positions) if _is_shoebox(scene) else None
         self._longest_response = longest_response(scene, self._still_images, self._room.c, sample_rate)
-        self._high_pass = high_pass(sample_rate, self._longest_response)
+        self._row_length = self._longest_response + _LENGTH_STEP  # there is room before every response
+        self._high_pass = high_pass(sample_rate, self._row_length)
         self._players = [Player(source, num_samples + self._longest_response) for source in scene.sources]
 
     def impulse_responses(self, pose: Pose, sources: list[int] | slice = _ALL) -> np.ndarray:
@@ -105,9 +106,11 @@ class Listener:
             distances.reshape(-1, num_images) / self._room.c,
             amplitudes.reshape(-1, num_images),
             self._sample_rate,
-            self._longest_response,
+            self._row_length,
         )
         if self._high_pass is not None:
+            if distances.min() / self._room.c * self._sample_rate < self._high_pass.edge + 2:
+                continue_beginnings(rows, lengths, self._high_pass.edge)
             # Source by source: the result must not depend on how many threads a larger product would take.
             rows = self._high_pass(rows.reshape(num_sources, num_ears, -1)).reshape(rows.shape)
         longest = -(-max(lengths) // _LENGTH_STEP) * _LENGTH_STEP
@@ -314,9 +317,28 @@ def _delay_table(taps: int, granularity: int) -> np.ndarray:
     return filters
 
 
+def continue_beginnings(rows: np.ndarray, lengths: Sequence[int], edge: int) -> None:
+    """Put in front of responses what ``sosfiltfilt`` takes them to have come from.
+
+    That is their odd continuation over ``edge`` samples, and before it for ever the first value of that: silence, but
+    for a source so near that its sound arrives within ``edge`` samples.
+
+    Args:
+        rows: (P, W) float64, as :func:`build_responses` gives them, with room for ``edge`` samples; changed in place.
+        lengths: Of the P responses.
+        edge: Samples.
+    """
+    for row, length in zip(rows, lengths, strict=True):
+        begin = len(row) - length
+        row[begin - edge : begin] = 2 * row[begin] - row[begin + edge : begin : -1]
+        row[: begin - edge] = row[begin - edge]
+
+
 @dataclass(frozen=True, eq=False)
 class ZeroPhaseFilter:
-    """``scipy.signal.sosfiltfilt`` for responses that begin in silence, with its constants computed once.
+    """``scipy.signal.sosfiltfilt`` for many rows, with its constants computed once.
+
+    The rows are taken to have been at their first value for ever.
 
     Attributes:
         sections: (n, 6) float64, the second-order sections.
@@ -352,10 +374,12 @@ class LowRankFilter:
     Attributes:
         analysis: (L, r) float32, from rows to the weights of these functions.
         synthesis: (r, L) float32, the functions. Single precision does: what is removed is a hundredth of the whole.
+        edge: That of the filter which it stands for.
     """
 
     analysis: np.ndarray
     synthesis: np.ndarray
+    edge: int
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Filter rows (..., L), to float32."""
@@ -368,7 +392,7 @@ def high_pass(sample_rate: int, length: int) -> ZeroPhaseFilter | LowRankFilter 
 
     Args:
         sample_rate: Hz.
-        length: L, samples of the rows to be filtered, which begin in silence.
+        length: L, samples of the rows to be filtered.
 
     Returns:
         From rows (..., L) to as many; None if pyroomacoustics' constants switch it off.
@@ -398,7 +422,7 @@ def _fastest_filter(sections_as_bytes: bytes, length: int) -> ZeroPhaseFilter | 
     if rank == _HIGHEST_RANK:
         return exact
     analysis, synthesis = basis @ (left * singular_values)[:, :rank], right[:rank]
-    return LowRankFilter(analysis.astype(np.float32), synthesis.astype(np.float32))
+    return LowRankFilter(analysis.astype(np.float32), synthesis.astype(np.float32), exact.edge)
 
 
 def overlap_save(signals: Sequence[np.ndarray], responses: np.ndarray, mix: bool = False) -> np.ndarray:

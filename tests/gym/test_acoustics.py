@@ -92,6 +92,19 @@ def test_impulse_responses_equal_those_of_pyroomacoustics(room: Room, ears: Ears
             assert not actual[len(expected) :].any()
 
 
+@pytest.mark.parametrize("metres", [0.12, 0.2, 0.3, 0.4, 0.6])
+@pytest.mark.parametrize("room", ["shoebox-3d", "polygon-2d", "anechoic", "reverberant"])
+def test_impulse_responses_of_a_source_at_the_ear(room: str, metres: float) -> None:
+    """sosfiltfilt continues a response oddly before its beginning: no silence if the sound arrives at once."""
+    pose, ears = POSES[0], CardioidEars()
+    scene = make_scene(ROOMS[room], places=((pose.x + metres, pose.y),))
+    responses = Listener(scene, ears, RATE, WINDOW).impulse_responses(pose)
+    reference = reference_room(scene, ears, pose)
+    for ear in range(2):
+        expected = reference.rir[ear][0]
+        assert relative_error(responses[0, ear, : len(expected)], expected) < 1e-5
+
+
 @pytest.mark.parametrize("ears", EARS.values(), ids=EARS)
 @pytest.mark.parametrize("room", ROOMS.values(), ids=ROOMS)
 def test_the_ears_hear_what_a_convolution_gives(room: Room, ears: Ears) -> None:
