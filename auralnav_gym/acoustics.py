@@ -73,7 +73,8 @@ class Listener:
         self._noise = np.random.default_rng(scene.noise_seed)
         self._room = scene.room.to_pyroomacoustics(sample_rate)
         self._source_positions = scene.source_positions
-        self._still_images = still_images(self._room, self._source_positions) if _is_shoebox(scene) else None
+        is_shoebox = isinstance(scene.room, ShoeBox)
+        self._still_images = still_images(self._room, self._source_positions) if is_shoebox else None
         self._longest_response = longest_response(scene, self._still_images, self._room.c, sample_rate)
         self._row_length = self._longest_response + _LENGTH_STEP  # there is room before every response
         self._high_pass = high_pass(sample_rate, self._row_length)
@@ -507,7 +508,3 @@ def _turn(angle: float) -> np.ndarray:
     """
     cos, sin = math.cos(angle), math.sin(angle)
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-
-
-def _is_shoebox(scene: Scene) -> bool:
-    return isinstance(scene.room, ShoeBox)

@@ -52,11 +52,6 @@ class Pose:
         """(2,) float64, metres."""
         return np.array([self.x, self.y])
 
-    @property
-    def direction(self) -> np.ndarray:
-        """(2,) float64, the unit vector along the heading."""
-        return np.array([math.cos(self.heading), math.sin(self.heading)])
-
 
 @dataclass(frozen=True)
 class Body:
