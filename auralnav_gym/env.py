@@ -229,12 +229,13 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
                 f"action: expected a whole number from 0 to {len(Action) - 1} (see auralnav_gym.Action), "
                 f"actual: {action!r}"
             )
-        on_before, distances_before = self.on.copy(), self.distances
+        on_before, distances_before, length_before = self.on.copy(), self.distances, self._path_length
         self._act(Action(int(action)), room)
         self._switch_off_what_is_found()
         terms = reward_terms(
             self.rewards,
             action=action,
+            walked=self._path_length - length_before,
             distances_before=distances_before,
             distances_after=self.distances,
             on_before=on_before,

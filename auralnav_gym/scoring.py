@@ -34,6 +34,7 @@ class Rewards:
     Attributes:
         step: Paid for every action, turns included.
         turn: Paid in addition to ``step`` for a turn.
+        walk: Paid per metre walked (1/m), forwards or backwards, in addition to ``step``. What SPL counts.
         found: Paid for every source that the action found.
         all_found: Paid once, when the last source is found.
         progress: Paid per metre by which the nearest sounding source came nearer (1/m). Those that sounded before
@@ -46,6 +47,7 @@ class Rewards:
 
     step: float = -0.02
     turn: float = 0.0
+    walk: float = 0.0
     found: float = 2.0
     all_found: float = 2.0
     progress: float = 0.2
@@ -104,6 +106,7 @@ def reward_terms(
     weights: Rewards,
     *,
     action: int,
+    walked: float,
     distances_before: np.ndarray,
     distances_after: np.ndarray,
     on_before: np.ndarray,
@@ -114,6 +117,7 @@ def reward_terms(
     Args:
         weights: The weights.
         action: The :class:`Action` that was taken.
+        walked: Metres that it moved the agent, at least 0.
         distances_before: (S,) float, metres to every source before the action.
         distances_after: (S,) float, metres to every source after the action, above 0 where ``on_after``.
         on_before: (S,) bool, whether a source sounded before the action.
@@ -130,6 +134,7 @@ def reward_terms(
     return {
         "step": float(weights.step),
         "turn": float(weights.turn) if action in (Action.TURN_RIGHT, Action.TURN_LEFT) else 0.0,
+        "walk": float(weights.walk * walked),
         "found": float(weights.found * newly_found),
         "all_found": float(weights.all_found) if newly_found and not any(sounding) else 0.0,
         "progress": float(weights.progress * progress),

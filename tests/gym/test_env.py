@@ -241,15 +241,15 @@ def test_a_detour_costs_spl_and_sna(env: gym.Env) -> None:
 
 
 def test_rewards_are_the_sum_of_their_terms(bank: SoundBank) -> None:
-    weights = {"step": -0.5, "turn": -0.1, "found": 100.0, "all_found": 50.0, "progress": 2.0, "proximity": 3.0}
+    weights = {"step": -0.5, "turn": -0.1, "walk": -0.4, "found": 100.0, "all_found": 50.0, "progress": 2.0, "proximity": 3.0}
     env = gym.make("AuralNav-v0", sounds=bank, rewards=weights)
     env.reset(options={"scene": simple_scene(places=((4.0, 4.0), (7.0, 4.0)))})
     expected = [
         (Action.TURN_LEFT, -0.5 - 0.1 + 3 / 2.0),
         (Action.TURN_RIGHT, -0.5 - 0.1 + 3 / 2.0),
-        (Action.FORWARD, -0.5 + 2 * 0.5 + 3 / 1.5),
-        (Action.FORWARD, -0.5 + 2 * 0.5 + 100 + 3 / 4.0),
-        (Action.BACKWARD, -0.5 - 2 * 0.5 + 3 / 4.5),
+        (Action.FORWARD, -0.5 - 0.2 + 2 * 0.5 + 3 / 1.5),
+        (Action.FORWARD, -0.5 - 0.2 + 2 * 0.5 + 100 + 3 / 4.0),
+        (Action.BACKWARD, -0.5 - 0.2 - 2 * 0.5 + 3 / 4.5),
     ]
     for action, reward in expected:
         *_, actual, _, _, info = env.step(action)
@@ -260,7 +260,7 @@ def test_rewards_are_the_sum_of_their_terms(bank: SoundBank) -> None:
         env.step(Action.FORWARD)
     _, reward, terminated, _, info = env.step(Action.FORWARD)
     assert terminated
-    assert reward == pytest.approx(-0.5 + 2 * 0.5 + 100 + 50)
+    assert reward == pytest.approx(-0.5 - 0.2 + 2 * 0.5 + 100 + 50)
 
 
 def test_walls_block_and_say_so(env: gym.Env) -> None:

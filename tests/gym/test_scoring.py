@@ -16,13 +16,16 @@ from auralnav_gym.agents import plan
 from auralnav_gym.scene import Action, Body, Pose, ShoeBox, move
 from auralnav_gym.scoring import Rewards, as_rewards, reward_terms, shortest_tour, sna, spl
 
-NAMES = ["step", "turn", "found", "all_found", "progress", "proximity"]
+NAMES = ["step", "turn", "walk", "found", "all_found", "progress", "proximity"]
 
 
-def terms_of(weights: Rewards, action: int, before: Any, after: Any, on_before: Any, on_after: Any) -> dict[str, float]:
+def terms_of(
+    weights: Rewards, action: int, before: Any, after: Any, on_before: Any, on_after: Any, walked: float = 0.5
+) -> dict[str, float]:
     return reward_terms(
         weights,
         action=action,
+        walked=walked if action in (Action.FORWARD, Action.BACKWARD) else 0.0,
         distances_before=np.array(before, dtype=float),
         distances_after=np.array(after, dtype=float),
         on_before=np.array(on_before, dtype=bool),
@@ -32,47 +35,47 @@ def terms_of(weights: Rewards, action: int, before: Any, after: Any, on_before: 
 
 # ---- Rewards ---------------------------------------------------------------------------------------------------------
 
-ONES = Rewards(step=1, turn=1, found=1, all_found=1, progress=1, proximity=1)
+ONES = Rewards(step=1, turn=1, walk=1, found=1, all_found=1, progress=1, proximity=1)
 TRANSITIONS: dict[str, tuple[tuple[Any, ...], dict[str, float]]] = {
     "a step towards the nearer of two": (
         (Action.FORWARD, [3.0, 5.0], [2.5, 5.4], [1, 1], [1, 1]),
-        {"step": 1, "turn": 0, "found": 0, "all_found": 0, "progress": 0.5, "proximity": 1 / 2.5},
+        {"step": 1, "turn": 0, "walk": 0.5, "found": 0, "all_found": 0, "progress": 0.5, "proximity": 1 / 2.5},
     ),
     "a step back from it": (
         (Action.BACKWARD, [3.0, 5.0], [3.5, 4.6], [1, 1], [1, 1]),
-        {"step": 1, "turn": 0, "found": 0, "all_found": 0, "progress": -0.5, "proximity": 1 / 3.5},
+        {"step": 1, "turn": 0, "walk": 0.5, "found": 0, "all_found": 0, "progress": -0.5, "proximity": 1 / 3.5},
     ),
     "another source becomes the nearest": (
         (Action.FORWARD, [3.0, 3.2], [3.4, 2.8], [1, 1], [1, 1]),
-        {"step": 1, "turn": 0, "found": 0, "all_found": 0, "progress": 0.2, "proximity": 1 / 2.8},
+        {"step": 1, "turn": 0, "walk": 0.5, "found": 0, "all_found": 0, "progress": 0.2, "proximity": 1 / 2.8},
     ),
     "a turn to the right": (
         (Action.TURN_RIGHT, [4.0], [4.0], [1], [1]),
-        {"step": 1, "turn": 1, "found": 0, "all_found": 0, "progress": 0, "proximity": 0.25},
+        {"step": 1, "turn": 1, "walk": 0, "found": 0, "all_found": 0, "progress": 0, "proximity": 0.25},
     ),
     "a turn to the left": (
         (Action.TURN_LEFT, [4.0], [4.0], [1], [1]),
-        {"step": 1, "turn": 1, "found": 0, "all_found": 0, "progress": 0, "proximity": 0.25},
+        {"step": 1, "turn": 1, "walk": 0, "found": 0, "all_found": 0, "progress": 0, "proximity": 0.25},
     ),
     "one of two is found: no jump to the other": (
         (Action.FORWARD, [1.25, 8.0], [0.75, 7.5], [1, 1], [0, 1]),
-        {"step": 1, "turn": 0, "found": 1, "all_found": 0, "progress": 0.5, "proximity": 1 / 7.5},
+        {"step": 1, "turn": 0, "walk": 0.5, "found": 1, "all_found": 0, "progress": 0.5, "proximity": 1 / 7.5},
     ),
     "the last one is found": (
         (Action.FORWARD, [0.2, 1.25], [0.4, 0.75], [0, 1], [0, 0]),
-        {"step": 1, "turn": 0, "found": 1, "all_found": 1, "progress": 0.5, "proximity": 0},
+        {"step": 1, "turn": 0, "walk": 0.5, "found": 1, "all_found": 1, "progress": 0.5, "proximity": 0},
     ),
     "two at once, the last ones": (
         (Action.FORWARD, [1.25, 1.5], [0.75, 1.0], [1, 1], [0, 0]),
-        {"step": 1, "turn": 0, "found": 2, "all_found": 1, "progress": 0.5, "proximity": 0},
+        {"step": 1, "turn": 0, "walk": 0.5, "found": 2, "all_found": 1, "progress": 0.5, "proximity": 0},
     ),
     "a nearer one that is off does not count": (
         (Action.BACKWARD, [0.5, 4.0], [0.25, 5.0], [0, 1], [0, 1]),
-        {"step": 1, "turn": 0, "found": 0, "all_found": 0, "progress": -1, "proximity": 0.2},
+        {"step": 1, "turn": 0, "walk": 0.5, "found": 0, "all_found": 0, "progress": -1, "proximity": 0.2},
     ),
     "after the end nothing more is found": (
         (Action.FORWARD, [0.5], [0.5], [0], [0]),
-        {"step": 1, "turn": 0, "found": 0, "all_found": 0, "progress": 0, "proximity": 0},
+        {"step": 1, "turn": 0, "walk": 0.5, "found": 0, "all_found": 0, "progress": 0, "proximity": 0},
     ),
 }
 
