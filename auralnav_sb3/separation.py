@@ -8,11 +8,13 @@ In the order of use::
 
 The network itself is Asteroid's. What is added here is what a learner needs around it: each window is brought to the
 same level on the way in and the sources back to the level of the mixture on the way out, batch items never influence
-each other, and files are read without running what is in them.
+each other, files are read without running what is in them, and a network that does not learn computes the same in less
+time (`dprnn_inference`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import os
@@ -22,6 +24,9 @@ from typing import Any
 import asteroid
 import numpy as np
 import torch
+import torch.nn.functional as F
+from asteroid.masknn.norms import ChanLN, GlobLN
+from asteroid.masknn.recurrent import DPRNN
 from asteroid.models import DPRNNTasNet
 from asteroid.utils.hub_utils import cached_download
 from torch import Tensor, nn
@@ -79,11 +84,14 @@ class SeparatorConfig:
 CONFIGS: Mapping[str, SeparatorConfig] = {
     # 3.65 M parameters: Asteroid's defaults.
     "full": SeparatorConfig(),
-    # 0.33 M parameters, about ten times as fast.
+    # 0.33 M parameters. Its chunks do not overlap: recurrent networks across chunks that lie end to end still reach
+    # every frame, and half as many chunks take half the time.
     "compact": SeparatorConfig(
-        n_filters=64, kernel_size=32, stride=16, bn_chan=64, hid_size=64, chunk_size=50, n_repeats=2
+        n_filters=64, kernel_size=32, stride=16, bn_chan=64, hid_size=64, chunk_size=50, hop_size=50, n_repeats=2
     ),
 }
+# What load_separator takes in place of a configuration to leave the mixture whole.
+NO_SEPARATION = "none"
 
 
 def mono_mixdown(audio: Tensor) -> Tensor:
@@ -121,12 +129,139 @@ def scale_to_mixture(estimates: Tensor, mixture: Tensor) -> Tensor:
     return estimates * (overlap / energy.clamp_min(_SILENCE)).unsqueeze(-1)
 
 
+def has_bfloat16_units() -> bool:
+    """Whether this CPU multiplies bfloat16 faster than float32."""
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def has_fast_inference(model: Any) -> bool:
+    """Whether `dprnn_inference` knows everything that a model consists of; it knows all that a SeparatorConfig says."""
+    if type(model) is not DPRNNTasNet:
+        return False
+    settings = model.get_model_args()
+    padded = model.decoder.padding or model.decoder.output_padding
+    return settings["fb_name"] == "FreeFB" and settings["norm_type"] in ("gLN", "cLN") and not padded
+
+
+def dprnn_inference(model: DPRNNTasNet, mixture: Tensor, bfloat16: bool = False) -> Tensor:
+    """Compute what ``model(mixture)`` does, up to rounding, in about three quarters of the time on a CPU.
+
+    The operations are Asteroid's and the weights are the model's own, read anew in every call, so that nothing can go
+    stale. What differs is that
+
+    - channels come last, so that no linear layer meets a layout for which torch copies its weights for every item;
+    - each norm is one call of `torch.nn.functional.layer_norm`;
+    - what follows the dual-path blocks is linear up to the gates, and thus done on frames and not on chunks;
+    - the decoder is a matrix product and an overlap-add.
+
+    No item of the batch influences another.
+
+    Args:
+        model: One that `has_fast_inference` accepts, in evaluation mode.
+        mixture: (B, N).
+        bfloat16: Compute the recurrent and linear layers of the masker, not the sums between them, at half precision.
+            Where the CPU has units for it this takes about two thirds of the time again. The sources of a trained
+            network differ by about -60 dB, which costs less than 0.001 dB of SI-SDR.
+
+    Returns:
+        (B, S, N).
+    """
+    encoded = model.forward_encoder(mixture.unsqueeze(1))  # (B, F, T)
+    with torch.autocast("cpu", torch.bfloat16) if bfloat16 else contextlib.nullcontext():
+        masks = _dprnn_masks(model.masker, encoded)
+    sources = _decode(model.decoder, model.apply_masks(encoded, masks))
+    return F.pad(sources, (0, mixture.shape[1] - sources.shape[2]))
+
+
+def _dprnn_masks(masker: DPRNN, encoded: Tensor) -> Tensor:
+    """Estimate the masks as ``masker(encoded)`` does: (B, F, T) -> (B, S, F, T)."""
+    B, _, T = encoded.shape
+    K, hop, S = masker.chunk_size, masker.hop_size, masker.n_src
+    norm, bottleneck = masker.bottleneck
+    frames = _pointwise(bottleneck, _normalize(norm, encoded.transpose(1, 2))).to(encoded.dtype)  # (B, T, C)
+    C = frames.shape[2]
+
+    # A chunk of silence before and after, as in Asteroid.
+    x = F.pad(frames, (0, 0, K, K)).unfold(1, K, hop).transpose(2, 3)  # (B, L, K, C), L chunks of K frames
+    L = x.shape[1]
+    for block in masker.net:
+        x = x + _normalize(block.intra_norm, _recur(block.intra_RNN, block.intra_linear, x))
+        across = _recur(block.inter_RNN, block.inter_linear, x.transpose(1, 2))  # (B, K, L, C)
+        x = x + _normalize(block.inter_norm, across).transpose(1, 2)
+    activation, to_sources = masker.first_out
+    x = activation(x)
+
+    # Overlap and add. The bias comes in as often as a frame lies in a chunk.
+    frames = x.new_zeros(B, K + hop * (L - 1), C)
+    times_heard = x.new_zeros(K + hop * (L - 1), 1)
+    for chunk in range(L):
+        start = hop * chunk
+        frames[:, start : start + K] += x[:, chunk]
+        times_heard[start : start + K] += 1
+    bias = times_heard[K : K + T] * to_sources.bias  # (T, S * C)
+    frames = F.linear(frames[:, K : K + T], to_sources.weight.flatten(1)) + bias
+    frames = frames.view(B, T, S, C)
+    (out, tanh), (gate, sigmoid) = masker.net_out, masker.net_gate
+    gated = tanh(_pointwise(out, frames)) * sigmoid(_pointwise(gate, frames))
+    scores = _pointwise(masker.mask_net, gated).to(encoded.dtype)  # (B, T, S, F)
+    # Asteroid's softmax is over the axis of the filters.
+    masks = masker.output_act(scores.permute(0, 2, 3, 1).reshape(B * S, -1, T))
+    return masks.view(B, S, -1, T)
+
+
+def _recur(rnn: nn.Module, linear: nn.Linear, x: Tensor) -> Tensor:
+    """Apply a recurrent network along axis 2, and a linear layer: (B, P, Q, C) -> (B, P, Q, C)."""
+    B, P, Q, C = x.shape
+    sequences = x.permute(2, 0, 1, 3).reshape(Q, B * P, C)
+    # Asteroid's take the batch first; oneDNN's take time first, and the two transposes around it are free.
+    hidden = rnn(sequences.transpose(0, 1)).transpose(0, 1)  # (Q, B * P, H)
+    return linear(hidden).view(Q, B, P, C).permute(1, 2, 0, 3).to(x.dtype)
+
+
+def _normalize(norm: GlobLN | ChanLN, x: Tensor) -> Tensor:
+    """Apply a norm to what has the channels last, (B, ..., C), instead of at axis 1."""
+    shape = x.shape[1:] if isinstance(norm, GlobLN) else x.shape[-1:]
+    return F.layer_norm(x, shape, norm.gamma.expand(shape), norm.beta.expand(shape), eps=1e-8)
+
+
+def _pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
+    """Apply a convolution with a kernel of one to what has the channels last."""
+    return F.linear(x, conv.weight.flatten(1), conv.bias)
+
+
+def _decode(decoder: Any, spectra: Tensor) -> Tensor:
+    """Overlap and add the filters as ``decoder(spectra)`` does: (B, S, F, T) -> (B, S, N)."""
+    filters = decoder.get_filters()  # (F, 1, kernel_size)
+    kernel_size, stride = filters.shape[2], decoder.stride
+    num_samples = (spectra.shape[3] - 1) * stride + kernel_size
+    pieces = filters.squeeze(1).T @ spectra.flatten(0, 1)  # (B * S, kernel_size, T)
+    signals = F.fold(pieces, (num_samples, 1), kernel_size=(kernel_size, 1), stride=(stride, 1))
+    return signals.view(*spectra.shape[:2], num_samples)
+
+
+class Unseparated(nn.Module):
+    """No separation at all, for ablations: every source is the mixture, (B, N) -> (B, S, N)."""
+
+    def __init__(self, num_sources: int) -> None:
+        super().__init__()
+        self.num_sources = num_sources
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """Repeat the mixture."""
+        return mixture.unsqueeze(1).expand(-1, self.num_sources, -1)
+
+
 class Separator(nn.Module):
     """Separates what two ears hear into one waveform per source.
 
     Each item of the batch is mixed down to mono, brought to a root mean square of one, handed to the model, and every
     estimate is put at the scale with which it is contained in the mono mixture (`scale_to_mixture`). The model itself
     is called, never ``asteroid.separate``, which rescales over the whole batch and divides by zero on silence.
+
+    A DPRNNTasNet in evaluation mode, without gradients and on a CPU, is computed by `dprnn_inference`; if besides its
+    weights are frozen (``requires_grad_(False)``) and the CPU has units for it, with bfloat16. Weights that learn are
+    never rounded so, for the sake of those who compare what they put out before and while they learn (a DQN's target
+    network, the probabilities that PPO remembers).
 
     Args:
         model: Maps (B, N) to (B, S, N); a `DPRNNTasNet` as a rule. It is kept, not copied.
@@ -191,7 +326,7 @@ class Separator(nn.Module):
             items = torch.nonzero(~finite)[:, 0].tolist()
             raise ValueError(f"audio: expected finite samples, actual NaN or infinity in items {items} of the batch")
         mixture = mono / level
-        estimates = self.model(mixture)  # (B, S, N)
+        estimates = self._estimate(mixture)  # (B, S, N)
         expected = (audio.shape[0], self.num_sources, audio.shape[2])
         if estimates.shape != expected:
             raise ValueError(
@@ -199,6 +334,15 @@ class Separator(nn.Module):
                 f"actual {tuple(estimates.shape)}"
             )
         return scale_to_mixture(estimates, mixture) * level.unsqueeze(-1)
+
+    def _estimate(self, mixture: Tensor) -> Tensor:
+        """Call the model, in the quickest way there is: (B, N) -> (B, S, N)."""
+        learning = self.training or torch.is_grad_enabled()
+        if learning or mixture.device.type != "cpu" or not has_fast_inference(self.model):
+            return self.model(mixture)
+        frozen = not any(weight.requires_grad for weight in self.model.parameters())
+        bfloat16 = frozen and mixture.dtype == torch.float32 and has_bfloat16_units()
+        return dprnn_inference(self.model, mixture, bfloat16)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise a ValueError unless windows of this shape, (2, N) without the batch, can be separated."""
@@ -352,8 +496,9 @@ def load_separator(
     """Make a separator from whatever names one, and check that it fits the audio.
 
     Args:
-        separator: "full" or "compact" (untrained); settings (untrained); the path of an Asteroid file; a hub name; or a
-            module that maps (B, N) to (B, S, N), a `Separator` among them, which is copied.
+        separator: "full" or "compact" (untrained); "none", which gives the mono mixture in place of every source;
+            settings (untrained); the path of an Asteroid file; a hub name; or a module that maps (B, N) to (B, S, N), a
+            `Separator` among them, which is copied.
         num_sources: S that is wanted.
         sample_rate: Hz, of the audio.
         window_samples: N of the audio; None leaves it open.
@@ -371,6 +516,8 @@ def load_separator(
     if isinstance(separator, str) and separator in CONFIGS:
         config = dataclasses.replace(CONFIGS[separator], num_sources=num_sources, sample_rate=sample_rate)
         loaded = Separator.from_config(config, seed)
+    elif separator == NO_SEPARATION:
+        loaded = Separator(Unseparated(num_sources), num_sources, sample_rate)
     elif isinstance(separator, SeparatorConfig):
         loaded = Separator.from_config(separator, seed)
     elif isinstance(separator, str | os.PathLike):
@@ -383,8 +530,8 @@ def load_separator(
         loaded = Separator(copy.deepcopy(separator), num_sources, sample_rate)
     else:
         raise TypeError(
-            f"separator: expected one of {sorted(CONFIGS)}, a SeparatorConfig, the path of a file, a hub name "
-            f'"owner/name" or a torch.nn.Module, actual {type(separator).__name__}'
+            f"separator: expected one of {[*sorted(CONFIGS), NO_SEPARATION]}, a SeparatorConfig, the path of a file, a "
+            f'hub name "owner/name" or a torch.nn.Module, actual {type(separator).__name__}'
         )
     for name, wanted, made_for in (
         ("num_sources", num_sources, loaded.num_sources),
@@ -418,8 +565,8 @@ def _is_hub_name(name: str) -> bool:
     if rest and not looks_like_path:
         return True
     raise FileNotFoundError(
-        f"separator: no file {name!r}; expected one of {sorted(CONFIGS)}, the path of a file that Asteroid or "
-        'Separator.save wrote, or a hub name "owner/name"'
+        f"separator: no file {name!r}; expected one of {[*sorted(CONFIGS), NO_SEPARATION]}, the path of a file that "
+        'Asteroid or Separator.save wrote, or a hub name "owner/name"'
     )
 
 

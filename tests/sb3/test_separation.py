@@ -13,10 +13,20 @@ import numpy as np
 import pytest
 import torch
 from asteroid.models import ConvTasNet, DPRNNTasNet
+from stable_baselines3.common.utils import polyak_update
 from torch import Tensor, nn
 
 import auralnav_sb3.separation
-from auralnav_sb3.separation import CONFIGS, Separator, SeparatorConfig, load_separator, rms_level, scale_to_mixture
+from auralnav_sb3.separation import (
+    CONFIGS,
+    Separator,
+    SeparatorConfig,
+    dprnn_inference,
+    has_fast_inference,
+    load_separator,
+    rms_level,
+    scale_to_mixture,
+)
 
 NUM_SAMPLES = 800
 
@@ -94,6 +104,11 @@ def test_every_setting_reaches_the_network(tiny: SeparatorConfig, name: str, val
     assert separator(noise(2, 2, NUM_SAMPLES)).shape == (2, 3 if name == "num_sources" else 2, NUM_SAMPLES)
 
 
+def test_the_chunks_of_compact_do_not_overlap() -> None:
+    arguments = model_args(Separator.from_config("compact"))
+    assert arguments["hop_size"] == arguments["chunk_size"] == 50
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -122,16 +137,21 @@ def test_weights_depend_on_the_seed_alone_and_leave_the_global_generator(tiny: S
 # ==== Separation ====
 
 
-def test_batch_items_do_not_interact(separator: Any) -> None:
+@pytest.mark.parametrize("frozen", [False, True], ids=["learning", "frozen"])
+def test_batch_items_do_not_interact(separator: Any, frozen: bool) -> None:
+    if frozen:
+        separator.eval().requires_grad_(False)
     quiet, loud, silent = (
         noise(1, 2, NUM_SAMPLES),
         50 * noise(1, 2, NUM_SAMPLES, seed=1),
         torch.zeros(1, 2, NUM_SAMPLES),
     )
-    beside_loud = separator(torch.cat((quiet, loud)))[0]
-    beside_silence = separator(torch.cat((quiet, silent)))[0]
+    with torch.set_grad_enabled(not frozen):
+        beside_loud = separator(torch.cat((quiet, loud)))[0]
+        beside_silence = separator(torch.cat((quiet, silent)))[0]
+        alone = separator(quiet)[0]
     assert torch.equal(beside_loud, beside_silence)
-    torch.testing.assert_close(beside_loud, separator(quiet)[0])
+    torch.testing.assert_close(beside_loud, alone)
 
 
 @pytest.mark.parametrize("gain", [1e-3, 20.0])
@@ -268,6 +288,162 @@ def test_a_separator_that_contradicts_its_model(
         Separator(**{"model": separator.model, **arguments})
 
 
+@pytest.mark.parametrize("num_sources", [1, 3])
+def test_no_separation_is_the_mean_of_the_ears_for_every_source(num_sources: int) -> None:
+    audio = torch.cat((noise(2, 2, NUM_SAMPLES), torch.zeros(1, 2, NUM_SAMPLES)))
+    separator = load_separator("none", num_sources=num_sources, sample_rate=16000)
+    assert separator.sample_rate == 16000
+    assert not separator.state_dict()
+    expected = ((audio[:, :1] + audio[:, 1:]) / 2).repeat(1, num_sources, 1)
+    torch.testing.assert_close(separator(audio), expected)
+
+
+# ==== Inference ====
+
+
+def si_sdr(estimates: Tensor, truth: Tensor) -> Tensor:
+    """Scale-invariant signal-to-distortion ratio, dB (Le Roux et al. 2019, eq. 2), over the last axis."""
+    scaled = truth * (estimates * truth).sum(dim=-1, keepdim=True) / truth.square().sum(dim=-1, keepdim=True)
+    return 10 * torch.log10(scaled.square().sum(dim=-1) / (scaled - estimates).square().sum(dim=-1))
+
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "half-chunks": {},
+    "end-to-end-chunks": {"hop_size": 10},
+    "odd-chunks": {"chunk_size": 9, "hop_size": 4},
+    "short-hops": {"hop_size": 1},
+    "frames-with-gaps-in-the-overlap": {"kernel_size": 21, "stride": 13},
+    "two-blocks": {"n_repeats": 2},
+    "three-sources": {"n_src": 3},
+    "cLN": {"norm_type": "cLN"},
+    "GRU": {"rnn_type": "GRU"},
+    "RNN": {"rnn_type": "RNN"},
+    "one-direction": {"bidirectional": False},
+    "relu-masks": {"mask_act": "relu"},
+    "softmax-masks": {"mask_act": "softmax"},
+    "relu-encoder": {"encoder_activation": "relu"},
+    "mulcat": {"use_mulcat": True},
+    "stacked": {"num_layers": 2, "dropout": 0.5},
+}
+
+
+def trained(model: nn.Module) -> nn.Module:
+    """Give every weight a value that it might have learned: norms that do something, masks that are not all alike."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+    return model.eval()
+
+
+@pytest.mark.parametrize("settings", ARCHITECTURES.values(), ids=ARCHITECTURES)
+@pytest.mark.parametrize("num_samples", [21, 803])
+def test_inference_computes_what_asteroid_does(
+    tiny: SeparatorConfig, settings: dict[str, Any], num_samples: int
+) -> None:
+    arguments = dataclasses.asdict(tiny)
+    model = trained(DPRNNTasNet(**{"n_src": arguments.pop("num_sources"), **arguments, **settings})).double()
+    assert has_fast_inference(model)
+    mixture = noise(3, num_samples).double()
+    with torch.no_grad():
+        expected = model(mixture)
+        torch.testing.assert_close(dprnn_inference(model, mixture), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("rnn_type", ["LSTM", "GRU"])
+def test_bfloat16_costs_next_to_nothing(rnn_type: str) -> None:
+    config = dataclasses.replace(CONFIGS["compact"], rnn_type=rnn_type)
+    model = trained(Separator.from_config(config).model)
+    mixture = noise(2, 4000)
+    with torch.no_grad():
+        exact, rounded = model(mixture), dprnn_inference(model, mixture, bfloat16=True)
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(exact, rounded)
+    # An estimate of 20 dB SI-SDR loses 10 log10(1 + 10^-2) = 0.04 dB through an independent error of -40 dB.
+    assert torch.all(si_sdr(rounded, exact) > 40)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Record with which precision the fast way is gone."""
+    calls: list[bool] = []
+
+    def record(model: nn.Module, mixture: Tensor, bfloat16: bool) -> Tensor:
+        calls.append(bfloat16)
+        return dprnn_inference(model, mixture, bfloat16)
+
+    monkeypatch.setattr(auralnav_sb3.separation, "dprnn_inference", record)
+    return calls
+
+
+@pytest.mark.parametrize("bfloat16_units", [False, True], ids=["float32-units", "bfloat16-units"])
+@pytest.mark.parametrize("frozen", [False, True], ids=["learning", "frozen"])
+@pytest.mark.parametrize("gradients", [False, True], ids=["no-gradients", "gradients"])
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+def test_only_a_separator_that_cannot_learn_is_rounded(
+    separator: Any,
+    calls: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
+    bfloat16_units: bool,
+    frozen: bool,
+    gradients: bool,
+    training: bool,
+) -> None:
+    monkeypatch.setattr(auralnav_sb3.separation, "has_bfloat16_units", lambda: bfloat16_units)
+    separator.train(training).requires_grad_(not frozen)
+    with torch.set_grad_enabled(gradients):
+        separator(noise(2, 2, NUM_SAMPLES))
+    assert calls == ([] if gradients or training else [frozen and bfloat16_units])
+
+
+def test_double_precision_is_not_rounded(separator: Any, calls: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auralnav_sb3.separation, "has_bfloat16_units", lambda: True)
+    with torch.no_grad():
+        sources = separator.eval().requires_grad_(False).double()(noise(1, 2, NUM_SAMPLES).double())
+    assert calls == [False]
+    assert sources.dtype == torch.float64
+
+
+class Louder(DPRNNTasNet):
+    def forward(self, wav: Tensor) -> Tensor:
+        return 2 * super().forward(wav)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (DPRNNTasNet, {"fb_name": "stft"}),
+        (DPRNNTasNet, {"norm_type": "fgLN"}),
+        (DPRNNTasNet, {"padding": 4}),
+        (Louder, {}),
+    ],
+    ids=["filterbank", "norm", "padding", "subclass"],
+)
+def test_what_inference_does_not_know_is_left_to_asteroid(
+    tiny: SeparatorConfig, calls: list[bool], kind: type[nn.Module], settings: dict[str, Any]
+) -> None:
+    arguments = {**dataclasses.asdict(tiny), "n_filters": 16, **settings}
+    model = kind(n_src=arguments.pop("num_sources"), **arguments)
+    with torch.no_grad():
+        assert Separator(model).eval()(noise(1, 2, NUM_SAMPLES)).shape == (1, 2, NUM_SAMPLES)
+    assert not calls
+
+
+def test_inference_never_goes_stale(tiny: SeparatorConfig) -> None:
+    """SB3 changes weights in place, in a target network by Polyak averaging, in a loaded model by its state dict."""
+    separator, other = (Separator.from_config(tiny, seed=seed).eval().requires_grad_(False) for seed in (1, 2))
+    audio = noise(1, 2, NUM_SAMPLES)
+    with torch.no_grad():
+        before = separator(audio)
+        polyak_update(other.parameters(), separator.parameters(), tau=0.5)
+        average = separator(audio)
+        assert not torch.equal(average, before)
+        fresh = Separator.from_state_dict(tiny, separator.state_dict()).eval().requires_grad_(False)
+        assert torch.equal(average, fresh(audio))
+        separator.load_state_dict(other.state_dict())
+        assert torch.equal(separator(audio), other(audio))
+
+
 # ==== Files ====
 
 
@@ -337,10 +513,10 @@ def test_a_malicious_file_is_refused_and_not_run(separator: Any, tmp_path: Path,
 
 
 def test_loading_leaves_no_trace(separator: Any, tmp_path: Path) -> None:
-    allowed, generator_state = torch.serialization.get_safe_globals(), torch.get_rng_state()
+    allowed, generator_state = set(torch.serialization.get_safe_globals()), torch.get_rng_state()
     separator.save(tmp_path / "separator.pth")
     Separator.from_file(tmp_path / "separator.pth")
-    assert torch.serialization.get_safe_globals() == allowed
+    assert set(torch.serialization.get_safe_globals()) == allowed
     assert torch.equal(torch.get_rng_state(), generator_state)
 
 
@@ -479,7 +655,7 @@ def test_names_of_nothing(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(auralnav_sb3.separation, "cached_download", lambda name: pytest.fail("asked the hub"))
     with pytest.raises(
-        FileNotFoundError, match=rf"^separator: no file '{name}'; expected one of \['compact', 'full'\]"
+        FileNotFoundError, match=rf"^separator: no file '{name}'; expected one of \['compact', 'full', 'none'\]"
     ):
         load_separator(name)
 
@@ -501,7 +677,7 @@ def test_load_separator_takes_everything_that_names_one(separator: Any, tiny: Se
     assert equal_weights(load_separator("compact", seed=2), Separator.from_config(CONFIGS["compact"], seed=2))
     assert model_args(load_separator("compact", num_sources=3, sample_rate=16000))["n_src"] == 3
     assert load_separator(Bands(), num_sources=2, sample_rate=16000).sample_rate == 16000
-    with pytest.raises(TypeError, match=r"^separator: expected one of \['compact', 'full'\], .*, actual int$"):
+    with pytest.raises(TypeError, match=r"^separator: expected one of \['compact', 'full', 'none'\], .*, actual int$"):
         load_separator(3)  # type: ignore[arg-type]
 
 
