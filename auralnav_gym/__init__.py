@@ -30,8 +30,10 @@ from auralnav_gym.scene import (
 )
 from auralnav_gym.scoring import Rewards
 from auralnav_gym.sounds import Sound, SoundBank, SoundFolder, SyntheticSounds
+from auralnav_gym.suites import SUITES, Suite, load_suite
 
 __all__ = [
+    "SUITES",
     "Action",
     "Agent",
     "AuralNavEnv",
@@ -54,7 +56,9 @@ __all__ = [
     "SoundBank",
     "SoundFolder",
     "Source",
+    "Suite",
     "SyntheticSounds",
+    "load_suite",
 ]
 
 register(id="AuralNav-v0", entry_point="auralnav_gym.env:AuralNavEnv", max_episode_steps=200)

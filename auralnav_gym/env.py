@@ -53,8 +53,12 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
     | `audio` | (2, N) | float32 | [-1, 1] | What the left (0) and the right (1) ear hear, N = listen_seconds x Hz   |
     | `agent` | (4,)   | float32 | [-1, 1] | x and y from one side of the room to the other, cos and sin of heading  |
 
-    Sounds have an active RMS of -26 dBFS at 1 m in free field; the ears clip at full scale. With ``pose=False`` the key
-    ``agent`` is left out.
+    Sounds have an active RMS of -26 dBFS at 1 m in free field; the ears clip at full scale.
+
+    What the agent knows of itself is its pose. With ``motion=True`` it is told as well how it has just moved (its
+    odometry), two numbers more: metres along its heading over ``step_size``, less than a whole step where a wall was in
+    the way, and the turn over ``turn_angle``, positive to the left; 0, 0 at the start. With ``pose=False`` the pose is
+    left out, and without either the key ``agent``.
 
     ## Rewards
     A weighted sum of the terms of :class:`auralnav_gym.Rewards`, each in ``info["rewards"]``.
@@ -105,6 +109,7 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
         capture_radius: Metres within which a source is found; at least half a step.
         rewards: ``"default"``, ``"original"``, a :class:`Rewards` or a mapping of weights.
         pose: Whether the agent knows its own pose.
+        motion: Whether the agent knows how its last action moved it.
         noise_dbfs: RMS level of white microphone noise, dB re full scale; None: none.
         source_audio: Whether ``info`` carries every source alone at the ears.
         ear_height: Height of the ears in metres; ignored in two-dimensional rooms.
@@ -139,6 +144,7 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
         capture_radius: float = 1.0,
         rewards: Rewards | str | Mapping[str, float] | None = None,
         pose: bool = True,
+        motion: bool = False,
         noise_dbfs: float | None = None,
         source_audio: bool = False,
         ear_height: float = 1.5,
@@ -166,7 +172,7 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
             source_spacing=2 * capture_radius if source_spacing is None else source_spacing,
             start_distance=2 * capture_radius if start_distance is None else start_distance,
         )
-        self._knows_pose = pose
+        self._knows_pose, self._knows_motion = pose, motion
         self._gives_source_audio = source_audio
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(
@@ -176,7 +182,8 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
         self._renderer: Renderer | None = None
 
         heard = spaces.Box(-1.0, 1.0, (len(self.ears.positions), self.num_samples), np.float32)
-        known = {"agent": spaces.Box(-1.0, 1.0, (4,), np.float32)} if pose else {}
+        num_known = 4 * pose + 2 * motion
+        known = {"agent": spaces.Box(-1.0, 1.0, (num_known,), np.float32)} if num_known else {}
         self.observation_space = spaces.Dict({"audio": heard, **known})  # type: ignore[assignment]
         self.action_space = spaces.Discrete(len(Action))  # type: ignore[assignment]
         self._scene: Scene | None = None
@@ -312,17 +319,27 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
 
     def _observe(self) -> dict[str, np.ndarray]:
         observation = {"audio": self._listener.hear(self.pose, self._time, self._off_since)}
-        if self._knows_pose:
-            (x_low, y_low), (x_high, y_high) = self.scene.room.bounds
-            pose = self.pose
-            known = (
-                2 * (pose.x - x_low) / (x_high - x_low) - 1,
-                2 * (pose.y - y_low) / (y_high - y_low) - 1,
-                math.cos(pose.heading),
-                math.sin(pose.heading),
-            )
+        known = (self._known_pose() if self._knows_pose else []) + (self._known_motion() if self._knows_motion else [])
+        if known:
             observation["agent"] = np.array(known, dtype=np.float32)
         return observation
+
+    def _known_pose(self) -> list[float]:
+        (x_low, y_low), (x_high, y_high) = self.scene.room.bounds
+        pose = self.pose
+        return [
+            2 * (pose.x - x_low) / (x_high - x_low) - 1,
+            2 * (pose.y - y_low) / (y_high - y_low) - 1,
+            math.cos(pose.heading),
+            math.sin(pose.heading),
+        ]
+
+    def _known_motion(self) -> list[float]:
+        before, now = self.path[-2:] if len(self.path) > 1 else (self.pose, self.pose)
+        along = (now.x - before.x) * math.cos(now.heading) + (now.y - before.y) * math.sin(now.heading)
+        turn = math.remainder(now.heading - before.heading, 2 * math.pi)
+        # Rounding must not carry a whole step or turn beyond the space.
+        return [min(max(part, -1.0), 1.0) for part in (along / self.body.step_size, turn / self.body.turn_angle)]
 
     def _get_info(self) -> dict[str, Any]:
         success = not self.on.any()

@@ -241,7 +241,15 @@ def test_a_detour_costs_spl_and_sna(env: gym.Env) -> None:
 
 
 def test_rewards_are_the_sum_of_their_terms(bank: SoundBank) -> None:
-    weights = {"step": -0.5, "turn": -0.1, "walk": -0.4, "found": 100.0, "all_found": 50.0, "progress": 2.0, "proximity": 3.0}
+    weights = {
+        "step": -0.5,
+        "turn": -0.1,
+        "walk": -0.4,
+        "found": 100.0,
+        "all_found": 50.0,
+        "progress": 2.0,
+        "proximity": 3.0,
+    }
     env = gym.make("AuralNav-v0", sounds=bank, rewards=weights)
     env.reset(options={"scene": simple_scene(places=((4.0, 4.0), (7.0, 4.0)))})
     expected = [
@@ -287,6 +295,44 @@ def test_ears_stay_inside_in_every_pose(ears, bank: SoundBank) -> None:
         assert inner.scene.room.contains(places[:, :2]).all()
         if terminated or truncated:
             env.reset()
+
+
+@pytest.mark.parametrize(
+    ("action", "motion"),
+    [
+        (Action.FORWARD, (1.0, 0.0)),
+        (Action.BACKWARD, (-1.0, 0.0)),
+        (Action.TURN_LEFT, (0.0, 1.0)),
+        (Action.TURN_RIGHT, (0.0, -1.0)),
+    ],
+    ids=lambda value: value.name if isinstance(value, Action) else None,
+)
+def test_motion_tells_how_the_agent_has_moved(bank: SoundBank, action: Action, motion: tuple[float, float]) -> None:
+    env = gym.make("AuralNav-v0", sounds=bank, pose=False, motion=True)
+    observation, _ = env.reset(options={"scene": simple_scene(places=((7.0, 7.0),), pose=Pose(3.0, 3.0, 3.0))})
+    assert observation["agent"].tolist() == [0.0, 0.0]
+    for _ in range(3):  # the turns pass the heading of pi, where angles wrap
+        observation, *_ = env.step(action)
+        assert observation in env.observation_space
+        np.testing.assert_allclose(observation["agent"], motion, atol=1e-6)
+    observation, _ = env.reset(seed=0)
+    assert observation["agent"].tolist() == [0.0, 0.0]
+
+
+def test_motion_follows_the_pose_and_is_cut_short_by_a_wall(bank: SoundBank) -> None:
+    env = gym.make("AuralNav-v0", sounds=bank, motion=True)
+    env.reset(options={"scene": simple_scene(places=((2.0, 1.0),), pose=Pose(7.6, 4.0, 0.0))})
+    observation, *_, info = env.step(Action.FORWARD)
+    assert observation["agent"].shape == (6,)
+    np.testing.assert_allclose(
+        observation["agent"][:4],
+        gym.make("AuralNav-v0", sounds=bank).reset(
+            options={"scene": simple_scene(places=((2.0, 1.0),), pose=env.unwrapped.pose)}
+        )[0]["agent"],
+        atol=1e-6,
+    )
+    np.testing.assert_allclose(observation["agent"][4:], (info["path_length"] / 0.5, 0.0), atol=1e-6)
+    assert 0 < info["path_length"] < 0.5
 
 
 def test_time_runs_on(env: gym.Env) -> None:
