@@ -12,7 +12,7 @@ Importing this package registers the environments:
 
 from gymnasium.envs.registration import register
 
-from auralnav_gym.agents import Agent, OracleAgent, RandomAgent
+from auralnav_gym.agents import Agent, GreedyAgent, OracleAgent, RandomAgent
 from auralnav_gym.ears import CardioidEars, Ears, OmniEars
 from auralnav_gym.env import AuralNavEnv
 from auralnav_gym.scene import (
@@ -40,6 +40,7 @@ __all__ = [
     "Body",
     "CardioidEars",
     "Ears",
+    "GreedyAgent",
     "OmniEars",
     "OracleAgent",
     "Polygon",

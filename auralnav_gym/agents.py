@@ -1,4 +1,4 @@
-"""Agents without learning: one that acts at random, and an oracle that knows the scene."""
+"""Agents without learning: one that acts at random, one that is greedy and an oracle, which know the scene."""
 
 from __future__ import annotations
 
@@ -77,6 +77,30 @@ class RandomAgent:
     def act(self, observation: Any) -> int:
         """A random action."""
         return int(self._actions.start + self._rng.integers(self._actions.n))
+
+
+class GreedyAgent:
+    """Knows where everything is, turns to the nearest source and walks straight at it; then to the next.
+
+    It plans nothing: what a listener would do who heard perfectly where each source is. Of what keeps an agent from the
+    shortest path, it shows the part that is not for hearing: steps and turns have a size, and the nearest source first
+    is not always the best order. A wall that its steps lead into can hold it up for good.
+    """
+
+    def reset(self, env: gym.Env) -> None:
+        """Take over the environment, an :class:`auralnav_gym.AuralNavEnv` or a wrapper around one."""
+        self._env: Any = env.unwrapped
+
+    def act(self, observation: Any) -> int:
+        """Turn towards the nearest source that sounds, or walk; the observation is not looked at."""
+        env = self._env
+        away = env.scene.source_positions[env.on, :2] - env.pose.position
+        x, y = away[np.argmin(np.hypot(*away.T))]
+        left = math.remainder(math.atan2(y, x) - env.pose.heading, 2 * math.pi)
+        # One turn more would lead no nearer to its direction. Headings add up with rounding: a little more than half.
+        if abs(left) <= env.body.turn_angle / 2 + 1e-6:
+            return int(Action.FORWARD)
+        return int(Action.TURN_LEFT if left > 0 else Action.TURN_RIGHT)
 
 
 class OracleAgent:

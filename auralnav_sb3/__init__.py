@@ -1,23 +1,73 @@
 """The learner of AuralNav: separated spatial cues for Stable-Baselines3."""
 
 from auralnav_sb3.callbacks import ProgressCallback
-from auralnav_sb3.evaluation import Evaluation, evaluate, table
-from auralnav_sb3.extractor import SeparatedCuesExtractor, extract_features, extractor_kwargs
+from auralnav_sb3.conversion import to_audio, to_cues
+from auralnav_sb3.evaluation import Evaluation, evaluate, senses_of, table
+from auralnav_sb3.experiments import Run, plot_curves, run_all, to_csv, to_markdown
+from auralnav_sb3.extractor import Normalization, SeparatedCuesExtractor, extract_features, extractor_kwargs
 from auralnav_sb3.files import written_whole
+from auralnav_sb3.optimizers import SeparatorAdam
+from auralnav_sb3.pretrained import agent_card, agent_names, load_agent, save_agent
+from auralnav_sb3.replay import AudioReplayBuffer
 from auralnav_sb3.separation import Separator, SeparatorConfig, load_separator
+from auralnav_sb3.statistics import Curve, Interval, bootstrap_curve, bootstrap_mean, interquartile_mean
+from auralnav_sb3.symmetry import MirroredReplayBuffer
+from auralnav_sb3.training import (
+    ALGORITHMS,
+    HYPERPARAMETERS,
+    RECIPES,
+    Recipe,
+    TrainingLog,
+    evaluation_wrap,
+    make_cue_env,
+    make_model,
+    read_log,
+    train,
+)
 from auralnav_sb3.vec_separated_cues import VecSeparatedCues
 
 __all__ = [
+    "ALGORITHMS",
+    "HYPERPARAMETERS",
+    "RECIPES",
+    "AudioReplayBuffer",
+    "Curve",
     "Evaluation",
+    "Interval",
+    "MirroredReplayBuffer",
+    "Normalization",
     "ProgressCallback",
+    "Recipe",
+    "Run",
     "SeparatedCuesExtractor",
     "Separator",
+    "SeparatorAdam",
     "SeparatorConfig",
+    "TrainingLog",
     "VecSeparatedCues",
+    "agent_card",
+    "agent_names",
+    "bootstrap_curve",
+    "bootstrap_mean",
     "evaluate",
+    "evaluation_wrap",
     "extract_features",
     "extractor_kwargs",
+    "interquartile_mean",
+    "load_agent",
     "load_separator",
+    "make_cue_env",
+    "make_model",
+    "plot_curves",
+    "read_log",
+    "run_all",
+    "save_agent",
+    "senses_of",
     "table",
+    "to_audio",
+    "to_csv",
+    "to_cues",
+    "to_markdown",
+    "train",
     "written_whole",
 ]

@@ -27,13 +27,15 @@ EPS = 1e-8
 # Mean of the pooling weights below which a source counts as silent and its pooled cues fade to 0: 120 dB below the
 # about 1 of a source at AuralNav's level, 1 m away.
 SILENT_WEIGHT = 1e-6
-# Added to the volume before its logarithm: 60 dB below that source, so that silence gives -3.
+# Unit of the volume in its logarithm: 60 dB below that source, which so has a log volume of about 3.
 VOLUME_FLOOR = 1e-3
 # One unit of the ILD feature, in dB.
 ILD_UNIT = 10.0
 
 MEAN_CUES = ("ipd", "ild", "volume")
 WEIGHTED_CUES = ("sin_ipd", "cos_ipd", "ild", "log_volume")
+# Those that change their sign when left and right change places.
+SIDED_CUES = ("ipd", "sin_ipd", "ild")
 
 
 def stft(signal: Tensor, n_fft: int = 256, hop_length: int = 128) -> Tensor:
@@ -155,15 +157,17 @@ def aggregate_weighted(masks: Tensor, ipd: Tensor, ild: Tensor, volume: Tensor, 
 
     Returns:
         (B, S, 4), scaled to be of order 1 for a plain multilayer perceptron (`WEIGHTED_CUES`): sine and cosine of the
-        IPD in [-1, 1]; the ILD in units of 10 dB; log10(mean of mask * VOL + 0.001), about 0 for a source at
-        AuralNav's level 1 m away, less by 1 for each 20 dB. A silent source gives 0, 0, 0, -3.
+        IPD in [-1, 1]; the ILD in units of 10 dB; log10(1 + mean of mask * VOL / 0.001), about 3 for a source at
+        AuralNav's level 1 m away and less by 1 for each 20 dB, down to 0. A silent source gives zeros, as the frames
+        do with which SB3's VecFrameStack fills up the beginning of an episode.
     """
     weights = masks * (volume / 2).unsqueeze(1)  # (B, S, F, T)
     low_weights, low_ipd = weights[:, :, :num_ipd_bins], ipd[:, :num_ipd_bins]
     phase = torch.stack((low_ipd.sin(), low_ipd.cos()), dim=1)  # (B, 2, F', T)
     pooled_phase = _mean_product(low_weights, phase) / _mean_weight(low_weights)  # (B, S, 2)
     pooled_level = _mean_product(weights, ild.unsqueeze(1)) / _mean_weight(weights) / ILD_UNIT  # (B, S, 1)
-    log_volume = torch.log10(_mean_product(masks, volume.unsqueeze(1)) + VOLUME_FLOOR)  # (B, S, 1)
+    mean_volume = _mean_product(masks, volume.unsqueeze(1))  # (B, S, 1)
+    log_volume = torch.log1p(mean_volume / VOLUME_FLOOR) / math.log(10)
     return torch.cat((pooled_phase, pooled_level, log_volume), dim=-1)
 
 

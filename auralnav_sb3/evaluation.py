@@ -1,21 +1,20 @@
-"""How good is an agent? Any SB3 model or hand-written agent over a fixed list of seeded episodes, with intervals."""
+"""How good is an agent? Any SB3 model or hand-written agent over the episodes of a suite, with intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from scipy.stats import bootstrap
+import torch
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecFrameStack, VecNormalize
 
-from auralnav_gym.agents import Agent
-from auralnav_sb3.extractor import SeparatedCuesExtractor, extract_features
-
-CONFIDENCE = 0.95
-_RESAMPLES = 9999
+from auralnav_gym import Agent, Suite, load_suite
+from auralnav_sb3.statistics import Interval, bootstrap_mean
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Episode:
         found: Share of the sources that was found, in [0, 1].
         spl: Success weighted by path length, in [0, 1].
         sna: Success weighted by number of actions, in [0, 1].
-        episode_return: Sum of the rewards.
+        episode_return: Sum of the rewards, not discounted.
         steps: Actions taken.
     """
 
@@ -43,22 +42,15 @@ METRICS = tuple(field.name for field in fields(Episode))
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean and its 95 % percentile bootstrap interval over episodes (Efron and Tibshirani 1993, chapter 13)."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """As in ``0.97 [0.93, 1.00]``."""
-        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
-
-
-@dataclass(frozen=True)
 class Evaluation:
-    """The episodes of one agent, in the order of their seeds."""
+    """The episodes of one agent.
 
+    Attributes:
+        suite: The name of the suite.
+        episodes: In the order of the suite's seeds.
+    """
+
+    suite: str
     episodes: tuple[Episode, ...]
 
     def values(self, metric: str) -> np.ndarray:
@@ -66,69 +58,105 @@ class Evaluation:
         return np.array([getattr(episode, metric) for episode in self.episodes])
 
     def interval(self, metric: str, seed: int = 0) -> Interval:
-        """The mean of one metric and its interval.
+        """The mean of one metric and its bootstrap interval over the episodes.
 
         Args:
             metric: One of ``METRICS``.
             seed: Of the resampling.
         """
-        values = self.values(metric)
-        if np.ptp(values) == 0:  # resampling equal values gives that value
-            return Interval(float(values[0]), float(values[0]), float(values[0]))
-        spread = bootstrap(
-            (values,),
-            np.mean,
-            n_resamples=_RESAMPLES,
-            confidence_level=CONFIDENCE,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-        return Interval(float(values.mean()), float(spread.low), float(spread.high))
+        return bootstrap_mean(self.values(metric), seed)
 
 
 def evaluate(
     agent: BaseAlgorithm | Agent | Callable[[Any], int],
-    make_env: Callable[[], gym.Env],
-    seeds: Sequence[int],
-    extractor: SeparatedCuesExtractor | None = None,
+    suite: Suite | str,
+    wrap: Callable[[VecEnv], VecEnv] | None = None,
     num_envs: int = 8,
+    num_episodes: int | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+    deterministic: bool = True,
 ) -> Evaluation:
-    """Run an agent, without exploration, once for every seed.
+    """Play the episodes of a suite, without exploration.
 
     Args:
         agent: An SB3 (or sb3-contrib) model, recurrent ones included; an :class:`auralnav_gym.Agent`; or a callable
             from an observation to an action.
-        make_env: Makes an environment with AuralNav's ``info`` and a time limit, as in
-            ``lambda: gym.make("AuralNav-v0", sounds=test_sounds)``.
-        seeds: ``env.reset(seed=seed)`` begins episode by episode; the same seeds give the same episodes.
-        extractor: For a model that was trained on `VecSeparatedCues`: the extractor of that wrapper.
+        suite: The suite, or the name of a published one (:func:`auralnav_gym.load_suite`).
+        wrap: Puts around the environments what the training put around its own, for a model that does not act on what
+            they give: ``lambda venv: VecSeparatedCues(venv, extractor=extractor)``, `VecFrameStack`, `VecNormalize`
+            with ``training=False``. Frames that are stacked on audio need no ``wrap``: their number is seen from the
+            model's observation space.
         num_envs: Environments that a model acts in at the same time, its observations in one batch.
+        num_episodes: Only the first so many of the suite; None: all.
+        env_kwargs: Arguments of :meth:`auralnav_gym.Suite.make_env`. ``pose`` and ``motion`` need not be given
+            for a model: they are what the model acts on, or what its own environments give.
+        deterministic: Whether a model takes its best action, or draws one from its policy, as that of PPO or A2C is
+            meant to be used: one that is always sure of itself walks in circles where the same is heard again. The
+            draws are torch's, seeded for the evaluation.
 
     Returns:
-        The episodes in the order of ``seeds``. It does not depend on ``num_envs`` but for rounding within the model.
+        The episodes in the order of the suite's seeds. It does not depend on ``num_envs`` but for rounding within the
+        model, and for the draws of one that is not deterministic.
 
     Raises:
-        ValueError: No seeds, or ``num_envs`` below 1.
+        TypeError: ``wrap`` for an agent that is no SB3 model.
+        ValueError: ``num_envs`` or ``num_episodes`` out of range; the model acts on other observations than the
+            environments, wrapped, give; or ``wrap`` holds a `VecNormalize` that still learns.
     """
-    if not len(seeds):
-        raise ValueError("seeds: expected at least one, actual: none")
+    suite = load_suite(suite) if isinstance(suite, str) else suite
+    num_episodes = len(suite) if num_episodes is None else num_episodes
+    if not 1 <= num_episodes <= len(suite):
+        raise ValueError(
+            f"num_episodes: expected 1 to {len(suite)}, the episodes of {suite.name!r}, actual: {num_episodes}"
+        )
     if num_envs < 1:
         raise ValueError(f"num_envs: expected 1 or more, actual: {num_envs}")
+    if wrap is not None and not isinstance(agent, BaseAlgorithm):
+        raise TypeError(
+            f"wrap: expected None for an agent that is no SB3 model, actual: {wrap!r}. Such agents are given what the "
+            "environment gives."
+        )
+    queue = _Queue(suite.seeds[:num_episodes])
+    kwargs = dict(env_kwargs or {})
     if isinstance(agent, BaseAlgorithm):
-        return Evaluation(_run_model(agent, make_env, list(seeds), extractor, min(num_envs, len(seeds))))
-    env = make_env()
-    try:
-        return Evaluation(tuple(_run_agent(agent, env, int(seed)) for seed in seeds))
-    finally:
-        env.close()
+        _play_model(
+            agent, suite, queue, wrap, min(num_envs, num_episodes), senses_of(agent, suite) | kwargs, deterministic
+        )
+    else:
+        _play_agent(agent, suite, queue, kwargs)
+    return Evaluation(suite.name, tuple(queue.episodes[index] for index in range(num_episodes)))
+
+
+def senses_of(model: BaseAlgorithm, suite: Suite) -> dict[str, bool]:
+    """What environments must tell a model of itself, ``pose`` and ``motion`` of :meth:`auralnav_gym.Suite.make_env`.
+
+    Args:
+        model: Acts on audio, one frame or several stacked; or on anything, in environments of its own that give audio.
+        suite: Tells how long a frame is.
+
+    Returns:
+        Arguments for ``suite.make_env``; none if the model does not tell.
+    """
+    space = model.observation_space
+    if not isinstance(space, spaces.Dict) and model.env is not None:
+        space = model.env.unwrapped.observation_space
+    if not isinstance(space, spaces.Dict):
+        return {}
+    env = suite.make_env()
+    heard = _shapes(env.observation_space)["audio"]
+    env.close()
+    shapes = _shapes(space)
+    num_frames = max(shapes.get("audio", heard)[-1] // heard[-1], 1)
+    known = shapes.get("agent", (0,))[-1] // num_frames
+    return {"pose": known in (4, 6), "motion": known in (2, 6)}
 
 
 def table(evaluations: Mapping[str, Evaluation], metrics: Sequence[str] = METRICS) -> str:
     """A Markdown table: a row an agent, a column a metric, each a mean and its interval."""
-    header = ["agent", "episodes", *metrics]
+    header = ["agent", "suite", "episodes", *metrics]
     rows = [
-        [name, str(len(evaluation.episodes)), *(str(evaluation.interval(metric)) for metric in metrics)]
-        for name, evaluation in evaluations.items()
+        [name, each.suite, str(len(each.episodes)), *(str(each.interval(metric)) for metric in metrics)]
+        for name, each in evaluations.items()
     ]
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = [header, ["-" * width for width in widths], *rows]
@@ -137,79 +165,57 @@ def table(evaluations: Mapping[str, Evaluation], metrics: Sequence[str] = METRIC
     )
 
 
-def _run_agent(agent: Agent | Callable[[Any], int], env: gym.Env, seed: int) -> Episode:
-    observation, _ = env.reset(seed=seed)
-    if isinstance(agent, Agent):
-        agent.reset(env)
-    act = agent.act if isinstance(agent, Agent) else agent
-    episode_return, ended = 0.0, False
-    while not ended:
-        observation, reward, terminated, truncated, info = env.step(act(observation))
-        episode_return += float(reward)
-        ended = terminated or truncated
-    return _episode(info, episode_return)
+class _Queue:
+    """The episodes that are still to be played, and the results of those that have been."""
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._waiting = iter(enumerate(seeds))
+        self._num_episodes = len(seeds)
+        self.episodes: dict[int, Episode] = {}
+
+    def next(self) -> tuple[int, int] | None:
+        """The index and the seed of the next episode; None when no one is left."""
+        return next(self._waiting, None)
+
+    @property
+    def done(self) -> bool:
+        """Whether all have been played to their end."""
+        return len(self.episodes) == self._num_episodes
 
 
-def _run_model(
-    model: BaseAlgorithm,
-    make_env: Callable[[], gym.Env],
-    seeds: list[int],
-    extractor: SeparatedCuesExtractor | None,
-    num_envs: int,
-) -> tuple[Episode, ...]:
-    envs = [make_env() for _ in range(num_envs)]
-    waiting: Iterator[tuple[int, int]] = iter(enumerate(seeds))
-    results: dict[int, Episode] = {}
-    running = [_Running(env, *next(waiting)) for env in envs]
-    state, starts = None, np.ones(num_envs, dtype=bool)
-    try:
-        while running:
-            observations = _stack([each.observation for each in running])
-            if extractor is not None:
-                observations = extract_features(extractor, observations)
-            actions, state = model.predict(observations, state=state, episode_start=starts, deterministic=True)
-            starts = np.zeros(len(running), dtype=bool)
-            still_running = np.ones(len(running), dtype=bool)
-            for slot, action in enumerate(actions):
-                each = running[slot]
-                if not each.step(action):
-                    continue
-                results[each.index] = _episode(each.info, each.episode_return)
-                following = next(waiting, None)
-                starts[slot] = True
-                still_running[slot] = following is not None
-                if following is not None:
-                    running[slot] = _Running(each.env, *following)
-            running = [each for each, keep in zip(running, still_running, strict=True) if keep]
-            starts = starts[still_running]
-            # The state of a recurrent policy: arrays (layers, environments, units).
-            state = None if state is None else tuple(part[:, still_running] for part in state)
-    finally:
-        for env in envs:
-            env.close()
-    return tuple(results[index] for index in range(len(seeds)))
+class _QueueEnv(gym.Wrapper):
+    """Plays the episodes of a queue, one a reset, and notes what they come to.
 
+    When the queue is empty it stands still, at no cost, and goes on giving its last observation, while others that
+    share the queue play theirs to the end.
+    """
 
-class _Running:
-    """An episode that is being played."""
+    def __init__(self, env: gym.Env, queue: _Queue) -> None:
+        super().__init__(env)
+        self._queue = queue
+        self._episode: tuple[int, int] | None = None  # index and seed
+        self._last: tuple[Any, dict[str, Any]]
 
-    def __init__(self, env: gym.Env, index: int, seed: int) -> None:
-        self.env = env
-        self.index = index
-        self.observation, self.info = env.reset(seed=seed)
-        self.episode_return = 0.0
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Begin the next episode, or the present one again."""
+        if self._episode is None:
+            self._episode = self._queue.next()
+        if self._episode is not None:
+            self._last = self.env.reset(seed=self._episode[1])
+            self._return = 0.0
+        return self._last
 
-    def step(self, action: Any) -> bool:
-        """Act; whether the episode has ended."""
-        self.observation, reward, terminated, truncated, self.info = self.env.step(action)
-        self.episode_return += float(reward)
-        return bool(terminated or truncated)
-
-
-def _stack(observations: list[Any]) -> Any:
-    if isinstance(observations[0], dict):
-        return {key: np.stack([each[key] for each in observations]) for key in observations[0]}
-    return np.stack(observations)
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Act."""
+        if self._episode is None:
+            return self._last[0], 0.0, False, False, dict(self._last[1])
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._return += float(reward)
+        if terminated or truncated:
+            self._queue.episodes[self._episode[0]] = _episode(info, self._return)
+            self._episode = None
+        self._last = observation, dict(info)  # DummyVecEnv writes to what it is given
+        return observation, reward, terminated, truncated, info
 
 
 def _episode(info: Mapping[str, Any], episode_return: float) -> Episode:
@@ -221,3 +227,83 @@ def _episode(info: Mapping[str, Any], episode_return: float) -> Episode:
         episode_return=episode_return,
         steps=float(info["num_actions"]),
     )
+
+
+def _play_agent(agent: Agent | Callable[[Any], int], suite: Suite, queue: _Queue, kwargs: dict[str, Any]) -> None:
+    env = _QueueEnv(suite.make_env(**kwargs), queue)
+    try:
+        while not queue.done:
+            observation, _ = env.reset()
+            if isinstance(agent, Agent):
+                agent.reset(env)
+            act = agent.act if isinstance(agent, Agent) else agent
+            ended = False
+            while not ended:
+                observation, _, terminated, truncated, _ = env.step(act(observation))
+                ended = terminated or truncated
+    finally:
+        env.close()
+
+
+def _play_model(
+    model: BaseAlgorithm,
+    suite: Suite,
+    queue: _Queue,
+    wrap: Callable[[VecEnv], VecEnv] | None,
+    num_envs: int,
+    kwargs: dict[str, Any],
+    deterministic: bool,
+) -> None:
+    raw: VecEnv = DummyVecEnv([lambda: _QueueEnv(suite.make_env(**kwargs), queue)] * num_envs)
+    try:
+        venv = _stack_like(model, raw) if wrap is None else wrap(raw)
+        _check(model, venv, wrapped=wrap is not None)
+        state, starts = None, np.ones(num_envs, dtype=bool)
+        observations: Any = venv.reset()
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            while not queue.done:
+                actions, state = model.predict(observations, state, starts, deterministic)
+                observations, _, starts, _ = venv.step(actions)
+    finally:
+        raw.close()
+
+
+def _stack_like(model: BaseAlgorithm, venv: VecEnv) -> VecEnv:
+    """Frames stacked if the model acts on several."""
+    given, wanted = _shapes(venv.observation_space), _shapes(model.observation_space)
+    ratios = {wanted[key][-1] / given[key][-1] for key in given.keys() & wanted.keys() if wanted[key]}
+    ratio = ratios.pop() if len(ratios) == 1 else 1
+    return VecFrameStack(venv, int(ratio)) if ratio > 1 and ratio == int(ratio) else venv
+
+
+def _check(model: BaseAlgorithm, venv: VecEnv, wrapped: bool) -> None:
+    given, wanted = _shapes(venv.observation_space), _shapes(model.observation_space)
+    if given != wanted:
+        cure = (
+            "Give wrap= what the training put around its environments, or convert the model with "
+            "auralnav_sb3.to_audio(model)."
+            if not wrapped
+            else "wrap= has to put around them what the training put around its own."
+        )
+        raise ValueError(
+            f"agent: expected a model that acts on {_in_words(given)}, what the environments give, actual: "
+            f"{_in_words(wanted)}. {cure}"
+        )
+    while isinstance(venv, VecEnvWrapper):
+        if isinstance(venv, VecNormalize) and venv.training:
+            raise ValueError(
+                "wrap: expected VecNormalize with training=False, actual: True; its averages would go on changing with "
+                "the episodes of the evaluation"
+            )
+        venv = venv.venv
+
+
+def _shapes(space: spaces.Space) -> dict[str, tuple[int, ...]]:
+    """The shapes of the parts of an observation, by key; "" where there is but one."""
+    parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    return {key: part.shape or () for key, part in parts.items()}
+
+
+def _in_words(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return " and ".join(f"{key or 'a vector'} {shape}" for key, shape in sorted(shapes.items()))

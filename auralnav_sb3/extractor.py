@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import Tensor, nn
 
 from auralnav_sb3 import cues
@@ -20,6 +23,41 @@ from auralnav_sb3.separation import SeparatorConfig, load_separator
 # The cues that each aggregation gives a source, in their order.
 AGGREGATIONS = {"mean": cues.MEAN_CUES, "weighted": cues.WEIGHTED_CUES}
 ORDERS = ("none", "energy")
+# What becomes of AuralNav's ``agent`` in a mirror along the x axis, by its length: of motion (along the heading, turn),
+# of the pose (x, y, cosine and sine of the heading), of both.
+_AGENT_SIGNS: dict[int, tuple[float, ...]] = {
+    0: (),
+    2: (1.0, -1.0),
+    4: (1.0, -1.0, 1.0, -1.0),
+    6: (1.0, -1.0, 1.0, -1.0, 1.0, -1.0),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Normalization:
+    """What SB3's VecNormalize does to observations: clip((x - mean) / sqrt(var + epsilon), -clip, clip).
+
+    Attributes:
+        mean: (n,) float64.
+        var: (n,) float64.
+        epsilon: Added to the variance.
+        clip: Largest absolute value of what comes out.
+    """
+
+    mean: np.ndarray
+    var: np.ndarray
+    epsilon: float = 1e-8
+    clip: float = 10.0
+
+    @classmethod
+    def from_vec_normalize(cls, venv: VecNormalize) -> Normalization:
+        """Copy the statistics of the observations as they stand.
+
+        Args:
+            venv: Normalizes observations that are vectors.
+        """
+        statistics = cast(RunningMeanStd, venv.obs_rms)
+        return cls(statistics.mean.copy(), statistics.var.copy(), venv.epsilon, venv.clip_obs)
 
 
 class SeparatedCuesExtractor(BaseFeaturesExtractor):
@@ -44,6 +82,14 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
 
     with K = 4 (`cues.aggregate_weighted`) or 3 (`cues.aggregate_mean`).
 
+    Stacked frames: over ``VecFrameStack(venv, k)`` the observations are (2, k * N) and (k * A,), the oldest frame
+    first, and ``num_frames=k`` extracts the features of each frame, k * (K * S + A) numbers, the oldest first again,
+    as VecFrameStack gives them over `VecSeparatedCues`. There the frames before an episode's first are zeros, and so
+    they are here: a frame of nothing but zeros, in audio and agent, with only such frames before it, gives zeros,
+    whatever ``frame_normalization`` says; the newest frame never counts as one of them. With a pose no other frame
+    looks like that. Without it, an episode that begins in digital silence is taken for one that begins later, which
+    makes no difference unless ``frame_normalization`` is given: silence has zeros for cues.
+
     Every extractor owns its separator. SB3 makes one for each network: DQN's target network then has a separator of its
     own, which SB3's target update brings along. The orthogonal initialisation of SB3's actor-critic policies does not
     reach the separator (`apply`).
@@ -55,7 +101,8 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
     ``custom_objects={"policy_kwargs": ...}`` naming another separator of the same architecture.
 
     Args:
-        observation_space: ``Dict(audio=Box(2, N))`` or ``Dict(audio=Box(2, N), agent=Box(A,))``.
+        observation_space: ``Dict(audio=Box(2, N))`` or ``Dict(audio=Box(2, N), agent=Box(A,))``, of one frame or
+            of ``num_frames`` stacked ones.
         separator: "compact" or "full" (untrained), a `SeparatorConfig` (untrained), the path of an Asteroid file, a hub
             name, or a module that maps (B, N) to (B, S, N), which is copied (`load_separator`).
         num_sources: S, the sources to separate.
@@ -69,12 +116,16 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
         n_fft: Samples in a window of the STFT.
         hop_length: Samples from one window of the STFT to the next.
         seed: Of the weights of an untrained separator.
+        num_frames: Frames in an observation.
+        frame_normalization: Of the features of each frame: what VecNormalize does between `VecSeparatedCues` and
+            VecFrameStack.
+        normalization: Of all the features: what VecNormalize does above them.
 
     Raises:
         FileNotFoundError: The separator is neither a file nor to be had from the hub.
         TypeError: separator is of no such kind.
-        ValueError: Another observation space, an unknown choice, or a separator made for another number of sources,
-            sample rate or window.
+        ValueError: Another observation space, an unknown choice, a separator made for another number of sources,
+            sample rate or window, or a normalization of another number of features.
     """
 
     def __init__(
@@ -90,6 +141,9 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
         n_fft: int = 256,
         hop_length: int = 128,
         seed: int = 0,
+        num_frames: int = 1,
+        frame_normalization: Normalization | None = None,
+        normalization: Normalization | None = None,
     ) -> None:
         if aggregation not in AGGREGATIONS:
             raise ValueError(f"aggregation: expected one of {list(AGGREGATIONS)}, actual {aggregation!r}")
@@ -97,13 +151,19 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
             raise ValueError(f"order: expected one of {list(ORDERS)}, actual {order!r}")
         if not ear_spacing >= 0:
             raise ValueError(f"ear_spacing: expected at least 0 m, actual {ear_spacing!r}")
-        for name, value in (("num_sources", num_sources), ("n_fft", n_fft), ("hop_length", hop_length)):
+        for name, value in (
+            ("num_sources", num_sources),
+            ("n_fft", n_fft),
+            ("hop_length", hop_length),
+            ("num_frames", num_frames),
+        ):
             if value < 1:
                 raise ValueError(f"{name}: expected at least 1, actual {value!r}")
-        audio_shape, agent_dim = _observation_shapes(observation_space)
+        audio_shape, agent_dim = _frame_shapes(observation_space, num_frames)
         num_samples = audio_shape[-1]
+        frame_dim = len(AGGREGATIONS[aggregation]) * num_sources + agent_dim
 
-        super().__init__(observation_space, features_dim=len(AGGREGATIONS[aggregation]) * num_sources + agent_dim)
+        super().__init__(observation_space, features_dim=num_frames * frame_dim)
         self.observation_space = observation_space
         self.separator = load_separator(separator, num_sources, sample_rate, window_samples=num_samples, seed=seed)
         self.separator.check_shape(audio_shape)
@@ -112,36 +172,101 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
                 f"n_fft: expected less than twice the N = {num_samples} samples of the audio, actual {n_fft}"
             )
         self.separator.requires_grad_(not freeze_separator)
+        for weight in self.separator.parameters():
+            weight.belongs_to_separator = True  # type: ignore[attr-defined]  # read by SeparatorAdam
         self.aggregation = aggregation
         self.freeze_separator = freeze_separator
         self.order = order
         self.n_fft = n_fft
         self.hop_length = hop_length
+        self.ear_spacing = ear_spacing
         self.num_ipd_bins = cues.num_unaliased_bins(ear_spacing, sample_rate, n_fft)
+        self.num_frames = num_frames
+        self.frame_normalization = frame_normalization
+        self.normalization = normalization
+        self.normalize_frame = _normalizer("frame_normalization", frame_normalization, frame_dim)
+        self.normalize = _normalizer("normalization", normalization, self.features_dim)
         self.train(self.training)
 
-    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments, but for the observation space, of an extractor like this one; the separator is this one's."""
+        return {
+            "separator": self.separator,
+            "num_sources": self.separator.num_sources,
+            "aggregation": self.aggregation,
+            "freeze_separator": self.freeze_separator,
+            "order": self.order,
+            "sample_rate": self.separator.sample_rate,
+            "ear_spacing": self.ear_spacing,
+            "n_fft": self.n_fft,
+            "hop_length": self.hop_length,
+            "num_frames": self.num_frames,
+            "frame_normalization": self.frame_normalization,
+            "normalization": self.normalization,
+        }
+
+    @property
+    def mirror_signs(self) -> np.ndarray:
+        """What becomes of the features in a mirror: (features_dim,) float32, -1 where the sign changes, 1 elsewhere.
+
+        Left and right ear change places: IPD and ILD change their sign. Of pose (x, y, cos, sin) and motion (along,
+        turn) the mirror changes y, the sine and the turn. Nearly so for the plain mean: an IPD of exactly pi, as the
+        real bins at both ends of the spectrum can have, stays pi.
+
+        Raises:
+            ValueError: The features are normalized, or ``agent`` is neither pose nor motion.
+        """
+        if self.frame_normalization or self.normalization:
+            raise ValueError("normalization: expected None, as a shifted feature has no sign, actual one")
+        num_sources, num_cues = self.separator.num_sources, len(AGGREGATIONS[self.aggregation])
+        agent_dim = self.features_dim // self.num_frames - num_sources * num_cues
+        if agent_dim not in _AGENT_SIGNS:
+            raise ValueError(
+                f"agent: expected a pose, a motion or both, {list(_AGENT_SIGNS)} numbers, actual {agent_dim}"
+            )
+        of_cues = [-1.0 if name in cues.SIDED_CUES else 1.0 for name in AGGREGATIONS[self.aggregation]]
+        frame = [*of_cues * num_sources, *_AGENT_SIGNS[agent_dim]]
+        return np.array(frame * self.num_frames, dtype=np.float32)
+
+    def forward(self, observations: dict[str, Tensor], sources: Tensor | None = None) -> Tensor:
         """Extract the features.
 
         Args:
-            observations: audio, (B, 2, N), and agent, (B, A), if the observation space has it.
+            observations: audio, (B, 2, N), and agent, (B, A), if the observation space has it; (B, 2, k * N) and
+                (B, k * A) where k frames are stacked.
+            sources: (B, S, N), mono, to be used in place of those that the separator finds; for single frames only.
 
         Returns:
-            (B, K * S + A).
+            (B, K * S + A), or (B, k * (K * S + A)).
 
         Raises:
             ValueError: audio of another shape, or with samples that are not finite.
         """
         audio = observations["audio"]
+        frames = audio.unflatten(-1, (self.num_frames, -1)).transpose(1, 2)  # (B, k, 2, N)
+        heard = frames.flatten(0, 1)  # (B * k, 2, N)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_separator):
-            features = self.aggregate(audio, self.separate(audio)).flatten(start_dim=1)  # (B, S, K) -> (B, S * K)
+            sources = self.separate(heard) if sources is None else self.arrange(sources)
+            features = self.aggregate(heard, sources).flatten(start_dim=1)  # (B * k, S, K) -> (B * k, S * K)
+        features = features.unflatten(0, (-1, self.num_frames))  # (B, k, S * K)
+        empty = (frames == 0).flatten(start_dim=2).all(dim=-1)  # (B, k)
         if "agent" in observations:
-            features = torch.cat((features, observations["agent"]), dim=1)
-        return features
+            agent = observations["agent"].unflatten(-1, (self.num_frames, -1))  # (B, k, A)
+            features = torch.cat((features, agent), dim=-1)
+            empty = empty & (agent == 0).all(dim=-1)
+        features = self.normalize_frame(features)
+        # The run of empty frames at the beginning, the newest not among them: before the episode's first observation.
+        padding = empty[:, :-1].cumprod(dim=1).bool()
+        features = torch.cat((features[:, :-1].masked_fill(padding.unsqueeze(-1), 0.0), features[:, -1:]), dim=1)
+        return self.normalize(features.flatten(start_dim=1))
 
     def separate(self, audio: Tensor) -> Tensor:
         """Separate, and sort if `order` says so: (B, 2, N) -> (B, S, N)."""
-        sources = self.separator(audio)
+        return self.arrange(self.separator(audio))
+
+    def arrange(self, sources: Tensor) -> Tensor:
+        """Sort sources, (B, S, N), if `order` says so."""
         return cues.order_by_energy(sources) if self.order == "energy" else sources
 
     def aggregate(self, audio: Tensor, sources: Tensor) -> Tensor:
@@ -173,22 +298,31 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
         return self
 
 
-def extract_features(extractor: SeparatedCuesExtractor, observations: Mapping[str, np.ndarray]) -> np.ndarray:
+def extract_features(
+    extractor: SeparatedCuesExtractor, observations: Mapping[str, np.ndarray], sources: np.ndarray | None = None
+) -> np.ndarray:
     """Extract the features of observations as parallel environments give them, without gradients.
 
     Args:
         extractor: On any device.
         observations: audio, (n, 2, N), and agent, (n, A), if its observation space has it. Not changed.
+        sources: (n, S, N), mono, to be used in place of those that the separator finds.
 
     Returns:
         (n, K * S + A) float32.
     """
-    device = next((weight.device for weight in extractor.parameters()), torch.device("cpu"))
+    weights = itertools.chain(extractor.parameters(), extractor.buffers())
+    device = next((weight.device for weight in weights), torch.device("cpu"))
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.as_tensor(array, dtype=torch.float32, device=device)
+
     with torch.inference_mode():
-        tensors = {
-            key: torch.as_tensor(array, dtype=torch.float32, device=device) for key, array in observations.items()
-        }
-        return extractor(tensors).cpu().numpy()
+        features = extractor(
+            {key: tensor(array) for key, array in observations.items()},
+            **({} if sources is None else {"sources": tensor(sources)}),
+        )
+        return features.cpu().numpy()
 
 
 def extractor_kwargs(env: gym.Env | VecEnv) -> dict[str, Any]:
@@ -209,8 +343,36 @@ def extractor_kwargs(env: gym.Env | VecEnv) -> dict[str, Any]:
     return {"num_sources": num_sources, "sample_rate": sample_rate, "ear_spacing": ears.spacing}
 
 
-def _observation_shapes(space: spaces.Space) -> tuple[tuple[int, ...], int]:
-    """Return the shape of audio and A, 0 without agent.
+class _Normalize(nn.Module):
+    """VecNormalize's arithmetic, in double precision as there; its numbers are buffers of the state dict."""
+
+    def __init__(self, normalization: Normalization) -> None:
+        super().__init__()
+        for name in ("mean", "var", "epsilon", "clip"):
+            self.register_buffer(name, torch.tensor(getattr(normalization, name), dtype=torch.float64))
+        self.mean: Tensor
+        self.var: Tensor
+        self.epsilon: Tensor
+        self.clip: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalize the last axis; the dtype stays."""
+        normalized = (features - self.mean) / (self.var + self.epsilon).sqrt()
+        return normalized.clamp(-self.clip, self.clip).to(features.dtype)
+
+
+def _normalizer(name: str, normalization: Normalization | None, num_features: int) -> nn.Module:
+    if normalization is None:
+        return nn.Identity()
+    for statistic in ("mean", "var"):
+        shape = np.shape(getattr(normalization, statistic))
+        if shape != (num_features,):
+            raise ValueError(f"{name}: expected a {statistic} of shape ({num_features},), actual {shape}")
+    return _Normalize(normalization)
+
+
+def _frame_shapes(space: spaces.Space, num_frames: int) -> tuple[tuple[int, ...], int]:
+    """Return the shape of a frame's audio and A, 0 without agent.
 
     Raises:
         ValueError: Another space than the extractor's docstring says.
@@ -226,4 +388,10 @@ def _observation_shapes(space: spaces.Space) -> tuple[tuple[int, ...], int]:
         or (agent is not None and (not isinstance(agent, spaces.Box) or len(agent.shape) != 1))
     ):
         raise ValueError(f"observation_space: expected {wanted}, actual {space}")
-    return audio.shape, 0 if agent is None else agent.shape[0]
+    agent_dim = 0 if agent is None else agent.shape[0]
+    if audio.shape[1] % num_frames or agent_dim % num_frames:
+        raise ValueError(
+            f"num_frames: expected an observation space of {num_frames} frames, each as long as the other, as "
+            f"VecFrameStack makes it over the environment, actual {space}"
+        )
+    return (audio.shape[0], audio.shape[1] // num_frames), agent_dim // num_frames

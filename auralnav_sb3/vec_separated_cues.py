@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from auralnav_sb3.extractor import SeparatedCuesExtractor, extract_features
+from auralnav_sb3.separation import NO_SEPARATION
 
 
 class VecSeparatedCues(VecEnvWrapper):
@@ -29,11 +31,17 @@ class VecSeparatedCues(VecEnvWrapper):
         venv: Observations as `SeparatedCuesExtractor` takes them.
         extractor: Its separator must be frozen. It is used as it is, not copied.
         device: Where to separate: "cpu", "cuda", "auto"; None leaves the extractor where it is.
+        ideal: Ideal masks, for ablations: instead of separating, take every source alone from
+            ``info["source_audio"]``, (S, 2, N) (``AuralNav-v0`` made with ``source_audio=True``), mixed down to mono,
+            in the order of the scene, or by energy if the extractor says so. No separator is needed: that of an
+            extractor is not used.
         **extractor_kwargs: Build the extractor instead: the arguments of `SeparatedCuesExtractor` but the first.
 
     Raises:
-        TypeError: Both an extractor and arguments for one.
-        ValueError: The separator is not frozen, or the extractor is made for other observations.
+        TypeError: Both an extractor and arguments for one, or both ``ideal`` and a separator.
+        ValueError: The separator is not frozen; the extractor is made for other observations, or for stacked frames
+            while ``ideal`` has the sources of the newest alone. At the first reset with ``ideal``: the environment
+            gives no ``source_audio``, or that of another number of sources.
     """
 
     def __init__(
@@ -41,9 +49,16 @@ class VecSeparatedCues(VecEnvWrapper):
         venv: VecEnv,
         extractor: SeparatedCuesExtractor | None = None,
         device: torch.device | str | None = None,
+        ideal: bool = False,
         **extractor_kwargs: Any,
     ) -> None:
+        if ideal and "separator" in extractor_kwargs:
+            raise TypeError(
+                "separator: expected none beside ideal=True, which does not separate; leave one of them out"
+            )
         if extractor is None:
+            if ideal:
+                extractor_kwargs["separator"] = NO_SEPARATION
             extractor = SeparatedCuesExtractor(venv.observation_space, **extractor_kwargs)
         elif extractor_kwargs:
             raise TypeError(f"extractor: expected no arguments beside it, actual {sorted(extractor_kwargs)}")
@@ -56,16 +71,22 @@ class VecSeparatedCues(VecEnvWrapper):
             raise ValueError(
                 f"extractor: expected one for {venv.observation_space}, actual one for {extractor.observation_space}"
             )
+        if ideal and extractor.num_frames > 1:
+            raise ValueError(
+                f"extractor: expected num_frames=1 with ideal=True, actual {extractor.num_frames}; put VecFrameStack "
+                "around VecSeparatedCues instead"
+            )
         if device is not None:
             extractor.to(get_device(device))
         self.extractor = extractor
+        self.ideal = ideal
         features = spaces.Box(-np.inf, np.inf, (extractor.features_dim,), np.float32)
         super().__init__(venv, observation_space=features)
 
     def reset(self) -> np.ndarray:
         """Reset every environment: (num_envs, features_dim) float32."""
         observations: Any = self.venv.reset()
-        return extract_features(self.extractor, observations)
+        return self._extract(observations, self.venv.unwrapped.reset_infos)
 
     def step_wait(self) -> VecEnvStepReturn:
         """Wait for the step: observations (num_envs, features_dim) float32, rewards, dones, infos.
@@ -77,8 +98,33 @@ class VecSeparatedCues(VecEnvWrapper):
         ended = [i for i, info in enumerate(infos) if "terminal_observation" in info]
         last = [infos[i]["terminal_observation"] for i in ended]
         batch = {key: np.stack([*array, *(each[key] for each in last)]) for key, array in observations.items()}
-        features = extract_features(self.extractor, batch)
+        # The info of a step belongs to the observation that ended the episode, if it did; that of the first observation
+        # of the next is what reset gave.
+        reset_infos = self.venv.unwrapped.reset_infos
+        infos_now = [reset_infos[i] if dones[i] else info for i, info in enumerate(infos)]
+        features = self._extract(batch, [*infos_now, *(infos[i] for i in ended)])
         infos = list(infos)
         for i, terminal_features in zip(ended, features[self.num_envs :], strict=True):
             infos[i] = {**infos[i], "terminal_observation": terminal_features}
         return features[: self.num_envs], rewards, dones, infos
+
+    def _extract(self, observations: Mapping[str, np.ndarray], infos: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Features of observations and the infos that came with them."""
+        if not self.ideal:
+            return extract_features(self.extractor, observations)
+        sources = np.stack([self._sources_alone(info) for info in infos])
+        return extract_features(self.extractor, observations, sources)
+
+    def _sources_alone(self, info: Mapping[str, Any]) -> np.ndarray:
+        """Mono mixdown of every source alone: (S, N)."""
+        if "source_audio" not in info:
+            raise ValueError(
+                'ideal: expected info["source_audio"], actual none; make the environment with source_audio=True'
+            )
+        alone = info["source_audio"]  # (S, 2, N)
+        num_sources = self.extractor.separator.num_sources
+        if len(alone) != num_sources:
+            raise ValueError(
+                f"num_sources: expected the {len(alone)} sources of the scene with ideal=True, actual {num_sources}"
+            )
+        return alone.mean(axis=1)

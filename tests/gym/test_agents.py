@@ -12,7 +12,7 @@ import pytest
 from gymnasium import spaces
 
 from auralnav_gym import agents
-from auralnav_gym.agents import Agent, NoPlanError, OracleAgent, RandomAgent, fewest_actions, plan
+from auralnav_gym.agents import Agent, GreedyAgent, NoPlanError, OracleAgent, RandomAgent, fewest_actions, plan
 from auralnav_gym.scene import Action, Body, Polygon, Pose, Room, Scene, ShoeBox, Source, move
 from auralnav_gym.sounds import Sound
 
@@ -333,9 +333,20 @@ def play(agent: Agent, env: gym.Env, limit: int = 200) -> list[int]:
     return actions
 
 
-@pytest.mark.parametrize("agent", [RandomAgent(), OracleAgent()], ids=["random", "oracle"])
+@pytest.mark.parametrize("agent", [RandomAgent(), GreedyAgent(), OracleAgent()], ids=lambda agent: type(agent).__name__)
 def test_agents_are_agents(agent: object) -> None:
     assert isinstance(agent, Agent)
+
+
+def test_greedy_turns_to_the_nearest_and_walks_to_it_and_then_to_the_other() -> None:
+    """The bearings, in degrees, at each action, worked out by hand: walk where they are within 15, half a turn.
+
+    To the nearer source -50 -20 10 12 15.2 -14.8 -20 10, then found; to the other 100 70 40 10 11 14 18 -12 -17 13.
+    """
+    scene = make_scene(ShoeBox((12.0, 8.0)), Pose(4, 4, math.radians(50)), [(5.97, 7.15), (6.9, 4.0)])
+    env = SilentEnv(scene, Body())
+    assert "".join("FBRL"[action] for action in play(GreedyAgent(), env)) == "RRFFLFRF" + "LLLFFFLFRF"
+    assert not env.on.any()
 
 
 def test_oracle_follows_its_plan_through_wrappers() -> None:

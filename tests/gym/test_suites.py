@@ -291,16 +291,17 @@ def test_the_rate_of_the_sounds_is_that_of_the_world() -> None:
 
 def test_what_agents_may_choose(small: Suite) -> None:
     for make in (small.make_env, small.make_training_env):
-        env = make(pose=False, source_audio=True, rewards="original", render_mode="rgb_array")
+        env = make(pose=False, motion=True, source_audio=True, rewards="original", render_mode="rgb_array")
         observation, info = env.reset(seed=0)
-        assert set(observation) == {"audio"}
+        assert set(observation) == {"audio", "agent"}
+        assert observation["agent"].shape == (2,)
         assert info["source_audio"].shape == (2, 2, 800)
         assert env.render().dtype == np.uint8
         assert env.unwrapped.rewards != make().unwrapped.rewards
         with pytest.raises(
             ValueError,
-            match=r"kwargs: expected none but pose, render_mode, rewards, source_audio, which leave the world of "
-            r"'small-v1' as it is, actual: \['num_sources'\]",
+            match=r"kwargs: expected none but motion, pose, render_mode, rewards, source_audio, which leave the world "
+            r"of 'small-v1' as it is, actual: \['num_sources'\]",
         ):
             make(num_sources=1)
 

@@ -9,9 +9,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 from auralnav_sb3 import SeparatorConfig
+
+# Networks as small as these are slower on several threads than on one, and far slower where cores are shared.
+torch.set_num_threads(1)
 
 NUM_SAMPLES = 800  # 0.1 s at 8 kHz
 

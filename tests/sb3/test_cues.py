@@ -154,7 +154,7 @@ def test_ideal_masks_give_each_source_its_own_cues() -> None:
             weights @ np.sin(phase),
             weights @ np.cos(phase),
             level_db / 10,
-            math.log10(pooled_volume + 0.001),
+            math.log10(1 + 1000 * pooled_volume),
         ]
         np.testing.assert_allclose(weighted[s].numpy(), expected, atol=1e-6)
         mask = mono / ((1 + ratio) / 2)  # in the three bins of a tone, with the same phase and level in each
@@ -219,8 +219,39 @@ def test_aggregate_weighted_equals_a_slow_loop(silent: str, num_ipd_bins: int) -
                 expected[b, s, 0], expected[b, s, 1] = sine / low_sum, cosine / low_sum
             if all_sum > 0:
                 expected[b, s, 2] = level / all_sum / 10  # in units of 10 dB
-            expected[b, s, 3] = math.log10(loudness + 1e-3)
+            expected[b, s, 3] = math.log10(1 + loudness / 1e-3)
     torch.testing.assert_close(cues.aggregate_weighted(masks, ipd, ild, volume, num_ipd_bins), expected)
+
+
+def test_a_silent_source_gives_zeros() -> None:
+    """Nothing but zeros, to the last bit, even beside sources that sound."""
+    masks, ipd, ild, volume = random_cues(1, "a source")
+    weighted = cues.aggregate_weighted(masks, ipd, ild, volume, num_ipd_bins=3)
+    mean = cues.aggregate_mean(masks, ipd, ild, volume)
+    assert not weighted[0, 1].any()
+    assert not mean[0, 1].any()
+    assert weighted[0, 0].all()
+
+
+@pytest.mark.parametrize("distance", [1.0, 10.0])
+def test_log_volume_of_a_sound_at_auralnavs_level(distance: float) -> None:
+    """About 3 at 1 m, less by 1 for each 20 dB (white noise of -26 dBFS at each ear, ideal mask)."""
+    generator = torch.Generator().manual_seed(5)
+    audio = 10 ** (-26 / 20) / distance * torch.randn(1, 1, 8000, generator=generator).expand(-1, 2, -1)
+    mixture = cues.stft(audio)
+    left, right = mixture.unbind(dim=1)
+    masks = cues.source_masks(cues.stft(audio[:, :1]), mixture)
+    weighted = cues.aggregate_weighted(
+        masks,
+        cues.interaural_phase(left, right),
+        cues.interaural_level(left, right),
+        cues.interaural_volume(left, right),
+        num_ipd_bins=33,
+    )
+    # A Hann window of 256 has the energy 96, and the magnitude of a complex Gaussian the mean sqrt(pi / 4) of its RMS.
+    volume = 2 * 10 ** (-26 / 20) / distance * math.sqrt(96 * math.pi / 4)
+    assert weighted[0, 0, 3].item() == pytest.approx(math.log10(1 + 1000 * volume), abs=0.02)
+    assert weighted[0, 0, 3].item() == pytest.approx(3 - math.log10(distance), abs=0.3)
 
 
 @pytest.mark.parametrize("silent", SILENCES)

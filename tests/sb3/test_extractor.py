@@ -17,10 +17,19 @@ from sb3_contrib import QRDQN
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_checker import check_env
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize
 from torch import Tensor, nn
 
-from auralnav_sb3 import SeparatedCuesExtractor, Separator, SeparatorConfig, extractor_kwargs, load_separator
+from auralnav_sb3 import (
+    Normalization,
+    SeparatedCuesExtractor,
+    Separator,
+    SeparatorConfig,
+    VecSeparatedCues,
+    extract_features,
+    extractor_kwargs,
+    load_separator,
+)
 from auralnav_sb3.separation import mono_mixdown
 
 NUM_SAMPLES = 800
@@ -133,8 +142,8 @@ def test_features_are_laid_out_source_by_source_then_the_agent() -> None:
     mean = SeparatedCuesExtractor(LONG_SPACE, Bands(), aggregation="mean")(observation)
     assert mean.shape == (1, 2 * 3 + 4)
     assert torch.equal(torch.sign(mean[0, :6]).float(), torch.tensor([1.0, 1.0, 1.0, -1.0, -1.0, 1.0]))
-    # The third of the three is the volume, of which log10 is the fourth of the four.
-    torch.testing.assert_close(torch.log10(mean[0, [2, 5]] + 1e-3).float(), features[0, [3, 7]])
+    # The third of the three is the volume, whose logarithm is the fourth of the four.
+    torch.testing.assert_close(torch.log10(1 + 1000 * mean[0, [2, 5]]).float(), features[0, [3, 7]])
 
 
 @pytest.mark.parametrize(("aggregation", "num_cues"), [("mean", 3), ("weighted", 4)])
@@ -184,7 +193,7 @@ def test_silence_gives_finite_features_and_gradients(tiny: SeparatorConfig) -> N
         extractor = SeparatedCuesExtractor(SPACE, tiny, aggregation=aggregation, freeze_separator=False)
         features = extractor({"audio": torch.zeros(2, 2, NUM_SAMPLES), "agent": torch.zeros(2, 4)})
         features.square().sum().backward()
-        expected = [0.0, 0.0, 0.0] if aggregation == "mean" else [0.0, 0.0, 0.0, -3.0]
+        expected = [0.0, 0.0, 0.0] if aggregation == "mean" else [0.0] * 4
         torch.testing.assert_close(features, torch.tensor([expected * 2 + [0.0] * 4] * 2))
         for weight in extractor.parameters():
             assert weight.grad is not None
@@ -198,6 +207,144 @@ def test_extractor_kwargs_are_read_off_the_environment(make_env: Callable[..., g
     env = make_env()
     env.ears = SimpleNamespace(spacing=0.2)  # type: ignore[attr-defined]
     assert extractor_kwargs(DummyVecEnv([lambda: env])) == {**expected, "ear_spacing": 0.2}
+
+
+# ==== Stacked frames ====
+
+
+def normalization(num_features: int, seed: int = 0) -> Normalization:
+    rng = np.random.default_rng(seed)
+    return Normalization(rng.normal(size=num_features), rng.uniform(0.1, 2, num_features), epsilon=1e-3, clip=1.2)
+
+
+def with_statistics(venv: VecEnv, given: Normalization) -> VecEnv:
+    """SB3's VecNormalize with statistics that stay."""
+    normalized = VecNormalize(venv, training=False, norm_reward=False, clip_obs=given.clip, epsilon=given.epsilon)
+    statistics: Any = normalized.obs_rms
+    statistics.mean, statistics.var = given.mean, given.var
+    return normalized
+
+
+@pytest.mark.parametrize("pose", [True, False], ids=["pose", "no-pose"])
+@pytest.mark.parametrize("below", [False, True], ids=["", "normalized-below"])
+@pytest.mark.parametrize("above", [False, True], ids=["", "normalized-above"])
+def test_stacked_frames_give_what_sb3s_wrappers_give_over_cues(
+    pose: bool, below: bool, above: bool, make_env: Callable[..., gym.Env], tiny: SeparatorConfig
+) -> None:
+    """Through resets, whose frames before the first are zeros, and ends of episodes."""
+
+    def make_venv() -> VecEnv:
+        venv = DummyVecEnv([lambda: make_env(pose=pose)] * 2)
+        venv.seed(0)
+        return venv
+
+    frame_dim = 8 + 4 * pose
+    frame, every = normalization(frame_dim), normalization(3 * frame_dim, seed=1)
+    venv: Any = VecSeparatedCues(make_venv(), separator=tiny)
+    venv = with_statistics(venv, frame) if below else venv
+    venv = VecFrameStack(venv, 3)
+    venv = with_statistics(venv, every) if above else venv
+    raw: Any = VecFrameStack(make_venv(), 3)
+    extractor = SeparatedCuesExtractor(
+        raw.observation_space,
+        tiny,
+        num_frames=3,
+        frame_normalization=frame if below else None,
+        normalization=every if above else None,
+    )
+    assert extractor.features_dim == 3 * frame_dim
+
+    def check(observations: Any, expected: np.ndarray) -> None:
+        np.testing.assert_allclose(extract_features(extractor, observations), expected, rtol=1e-4, atol=1e-4)
+
+    check(raw.reset(), venv.reset())
+    num_ended = 0
+    for _ in range(12):
+        actions = np.zeros(2, int)
+        observations, _, _, raw_infos = raw.step(actions)
+        features, _, _, infos = venv.step(actions)
+        check(observations, features)
+        for raw_info, info in zip(raw_infos, infos, strict=True):
+            if "terminal_observation" in info:
+                num_ended += 1
+                last = {key: value[None] for key, value in raw_info["terminal_observation"].items()}
+                check(last, info["terminal_observation"][None])
+    assert num_ended >= 3
+
+
+def test_silence_is_padding_only_before_anything_is_heard(tiny: SeparatorConfig) -> None:
+    """In the middle of an episode, and in the newest frame, silence is normalized as any other frame."""
+    space = spaces.Dict({"audio": spaces.Box(-1.0, 1.0, (2, 4 * NUM_SAMPLES), np.float32)})
+    frame = normalization(8)
+    extractor = SeparatedCuesExtractor(space, tiny, num_frames=4, frame_normalization=frame)
+    sound, silence = observations(1)["audio"], torch.zeros(1, 2, NUM_SAMPLES)
+    of_silence = torch.from_numpy(np.clip(-frame.mean / np.sqrt(frame.var + frame.epsilon), -frame.clip, frame.clip))
+    for sounding, expected in ((0, [0, 0, 0, 1]), (1, [0, 2, 1, 1]), (2, [0, 0, 2, 1]), (3, [0, 0, 0, 2])):
+        frames = [sound if i == sounding and sounding > 0 else silence for i in range(4)]
+        features = extractor({"audio": torch.cat(frames, dim=-1)}).reshape(4, 8)
+        for each, kind in zip(features, expected, strict=True):
+            if kind == 0:
+                assert not each.any()
+            elif kind == 1:
+                torch.testing.assert_close(each, of_silence.float())
+            else:
+                assert not torch.allclose(each, of_silence.float(), atol=1e-2)
+                assert each.any()
+
+
+def test_a_pose_tells_silence_from_padding(tiny: SeparatorConfig) -> None:
+    space = spaces.Dict(
+        {
+            "audio": spaces.Box(-1.0, 1.0, (2, 2 * NUM_SAMPLES), np.float32),
+            "agent": spaces.Box(-1.0, 1.0, (8,), np.float32),
+        }
+    )
+    frame = normalization(12)
+    extractor = SeparatedCuesExtractor(space, tiny, num_frames=2, frame_normalization=frame)
+    agent = torch.tensor([[0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0]])
+    features = extractor({"audio": torch.zeros(1, 2, 2 * NUM_SAMPLES), "agent": agent})
+    torch.testing.assert_close(features[:, :12], features[:, 12:])
+    assert features[:, :12].any()
+
+
+def test_normalizations_are_saved_with_the_weights(tiny: SeparatorConfig) -> None:
+    first = SeparatedCuesExtractor(SPACE, tiny, normalization=normalization(12), frame_normalization=normalization(12))
+    other = SeparatedCuesExtractor(
+        SPACE, tiny, normalization=normalization(12, 1), frame_normalization=normalization(12, 2)
+    )
+    batch = observations()
+    assert not torch.allclose(first(batch), other(batch))
+    other.load_state_dict(first.state_dict())
+    assert torch.equal(first(batch), other(batch))
+
+
+def test_arguments_make_the_same_extractor_again(tiny: SeparatorConfig) -> None:
+    space = spaces.Dict({"audio": spaces.Box(-1.0, 1.0, (2, 2 * NUM_SAMPLES), np.float32)})
+    arguments: dict[str, Any] = {
+        "aggregation": "mean",
+        "freeze_separator": False,
+        "order": "energy",
+        "ear_spacing": 0.3,
+        "n_fft": 128,
+        "hop_length": 32,
+        "num_frames": 2,
+        "frame_normalization": normalization(6),
+        "normalization": normalization(12),
+    }
+    extractor = SeparatedCuesExtractor(space, tiny, **arguments, seed=5)
+    given = extractor.arguments
+    assert {name: given[name] for name in arguments} == arguments
+    audio = {"audio": observations()["audio"].repeat(1, 1, 2)}
+    again = SeparatedCuesExtractor(space, **given)
+    assert torch.equal(again(audio), extractor(audio))
+    assert again.separator is not extractor.separator
+
+
+def test_the_weights_of_the_separator_are_marked(tiny: SeparatorConfig, make_env: Callable[..., gym.Env]) -> None:
+    model = make_model(DQN, make_env(), tiny, freeze=False)
+    of_separators = {id(weight) for extractor in extractors(model) for weight in extractor.separator.parameters()}
+    marked = {id(weight) for weight in model.policy.parameters() if getattr(weight, "belongs_to_separator", False)}
+    assert marked == of_separators
 
 
 # ==== Bad input ====
@@ -229,6 +376,13 @@ def test_observation_spaces_that_are_refused(space: spaces.Space) -> None:
         ({"ear_spacing": float("nan")}, "ear_spacing: expected at least 0 m, actual nan"),
         ({"num_sources": 0}, "num_sources: expected at least 1, actual 0"),
         ({"hop_length": 0}, "hop_length: expected at least 1, actual 0"),
+        ({"num_frames": 0}, "num_frames: expected at least 1, actual 0"),
+        ({"num_frames": 3}, "num_frames: expected an observation space of 3 frames, each .*, actual Dict.*"),
+        ({"normalization": normalization(8)}, r"normalization: expected a mean of shape \(12,\), actual \(8,\)"),
+        (
+            {"num_frames": 2, "frame_normalization": normalization(12)},
+            r"frame_normalization: expected a mean of shape \(10,\), actual \(12,\)",
+        ),
         ({"n_fft": 1600}, "n_fft: expected less than twice the N = 800 samples of the audio, actual 1600"),
         ({"sample_rate": 16000}, "sample_rate: the separator's weights were made for 8000, actual 16000; .*"),
         ({"num_sources": 3}, "num_sources: the separator's weights were made for 2, actual 3; .*"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from gymnasium import spaces
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
+    SubprocVecEnv,
     VecEnv,
     VecEnvWrapper,
     VecFrameStack,
@@ -21,6 +23,7 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
 )
 
+from auralnav_gym import SyntheticSounds
 from auralnav_sb3 import SeparatedCuesExtractor, SeparatorConfig, VecSeparatedCues, extractor_kwargs
 
 MakeEnv = Callable[..., gym.Env]
@@ -156,6 +159,106 @@ def test_what_is_refused(make_env: MakeEnv, tiny: SeparatorConfig) -> None:
         VecSeparatedCues(venv, extractor)
     with pytest.raises(TypeError, match=r"^extractor: expected no arguments beside it, actual \['order'\]$"):
         VecSeparatedCues(venv, SeparatedCuesExtractor(venv.observation_space, tiny), order="none")
+
+
+class TwoBands(gym.Wrapper):
+    """Noise above and below 1 kHz, panned anew at every step, and each band alone in info, the high one first."""
+
+    def __init__(self, env: gym.Env, seed: int = 0) -> None:
+        super().__init__(env)
+        self.rng = np.random.default_rng(seed)
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(**kwargs)
+        return self._two_bands(observation, info)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        observation, info = self._two_bands(observation, info)
+        return observation, reward, terminated, truncated, info
+
+    def _two_bands(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        num_samples = observation["audio"].shape[1]
+        noise = self.rng.standard_normal((2, num_samples)) * self.rng.uniform(0.02, 0.2, (2, 1))
+        low = np.fft.rfftfreq(num_samples, 1 / 8000) < 1000
+        bands = np.fft.irfft(np.fft.rfft(noise) * np.stack((~low, low)), n=num_samples)  # (S, N)
+        alone = bands[:, None] * self.rng.uniform(0.3, 1.0, (2, 2, 1))  # (S, 2, N)
+        info["source_audio"] = alone.astype(np.float32)
+        return {**observation, "audio": alone.sum(axis=0).astype(np.float32)}, info
+
+
+def make_two_bands(make_env: MakeEnv, seed: int) -> gym.Env:
+    return TwoBands(make_env(), seed)
+
+
+class Bands(torch.nn.Module):
+    """A perfect separator of the two."""
+
+    def forward(self, wav: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.fft.rfft(wav)
+        low = torch.fft.rfftfreq(wav.shape[-1], 1 / 8000).to(wav) < 1000
+        return torch.fft.irfft(torch.stack((spectrum * ~low, spectrum * low), dim=1), n=wav.shape[-1])
+
+
+@pytest.mark.parametrize("order", ["none", "energy"])
+@pytest.mark.parametrize("aggregation", ["mean", "weighted"])
+def test_ideal_masks_are_those_of_a_perfect_separator(make_env: MakeEnv, aggregation: str, order: str) -> None:
+    """In every observation: the first, those within episodes, and the last and the first where one ends."""
+
+    def make_bands() -> VecEnv:
+        venv = DummyVecEnv([functools.partial(make_two_bands, make_env, seed) for seed in range(NUM_ENVS)])
+        venv.seed(0)
+        return venv
+
+    ideal: Any = VecSeparatedCues(make_bands(), ideal=True, aggregation=aggregation, order=order)
+    perfect: Any = VecSeparatedCues(make_bands(), separator=Bands(), aggregation=aggregation, order=order)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4)
+    close(ideal.reset(), perfect.reset())
+    num_ended = 0
+    for _ in range(NUM_STEPS):
+        features, _, dones, infos = ideal.step(np.zeros(NUM_ENVS, int))
+        expected, _, _, expected_infos = perfect.step(np.zeros(NUM_ENVS, int))
+        close(features, expected)
+        for i in np.flatnonzero(dones):
+            num_ended += 1
+            close(infos[i]["terminal_observation"], expected_infos[i]["terminal_observation"])
+    assert num_ended > NUM_ENVS
+
+
+def test_ideal_masks_in_subprocesses_of_the_real_environment() -> None:
+    """Those hand over the infos of resets in their own way."""
+    sounds = SyntheticSounds(per_kind=1, seconds=1.0)
+
+    def make() -> gym.Env:
+        world: dict[str, Any] = {"sounds": sounds, "listen_seconds": 0.1, "max_order": 0}
+        return gym.make("AuralNav-v0", source_audio=True, max_episode_steps=3, **world)
+
+    venv: Any = VecSeparatedCues(SubprocVecEnv([make] * 2, start_method="fork"), ideal=True)
+    venv.seed(0)
+    features = [venv.reset()]
+    venv_alone: Any = VecSeparatedCues(DummyVecEnv([make] * 2), ideal=True)
+    venv_alone.seed(0)
+    expected = [venv_alone.reset()]
+    for _ in range(4):
+        features.append(venv.step(np.zeros(2, int))[0])
+        expected.append(venv_alone.step(np.zeros(2, int))[0])
+    venv.close()
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-4)
+    assert np.isfinite(features).all()
+
+
+def test_what_ideal_masks_refuse(make_env: MakeEnv, tiny: SeparatorConfig) -> None:
+    with pytest.raises(TypeError, match=r"^separator: expected none beside ideal=True, "):
+        VecSeparatedCues(make_venv(make_env), ideal=True, separator=tiny)
+    with pytest.raises(ValueError, match=r"^extractor: expected num_frames=1 with ideal=True, actual 2; "):
+        VecSeparatedCues(VecFrameStack(make_venv(make_env), 2), ideal=True, num_frames=2)
+    with pytest.raises(ValueError, match=r'^ideal: expected info\["source_audio"\], actual none; .*source_audio=True$'):
+        VecSeparatedCues(make_venv(make_env), ideal=True).reset()
+    three = VecSeparatedCues(DummyVecEnv([lambda: TwoBands(make_env())]), ideal=True, num_sources=3)
+    with pytest.raises(
+        ValueError, match=r"^num_sources: expected the 2 sources of the scene with ideal=True, actual 3$"
+    ):
+        three.reset()
 
 
 def test_device(make_env: MakeEnv, tiny: SeparatorConfig) -> None:

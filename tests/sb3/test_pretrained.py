@@ -1,0 +1,123 @@
+"""Agents in files: what was saved acts as before, and what does not fit is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sb3_contrib import QRDQN, RecurrentPPO
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecFrameStack
+
+from auralnav_gym import SyntheticSounds, load_suite
+from auralnav_sb3 import agent_card, agent_names, evaluate, load_agent, save_agent
+from auralnav_sb3.conversion import to_audio
+from auralnav_sb3.extractor import extractor_kwargs
+from auralnav_sb3.pretrained import AGENTS_FOLDER
+from auralnav_sb3.separation import SeparatorConfig
+from auralnav_sb3.vec_separated_cues import VecSeparatedCues
+
+TINY = SeparatorConfig(
+    n_filters=16, kernel_size=64, stride=32, bn_chan=8, hid_size=8, chunk_size=32, hop_size=32, n_repeats=1
+)
+ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], str, dict[str, Any]]] = {
+    "DQN": (DQN, "MlpPolicy", {"gamma": 0.9, "n_steps": 3, "buffer_size": 200, "learning_starts": 10}),
+    "QRDQN": (QRDQN, "MlpPolicy", {"gamma": 0.9, "buffer_size": 200, "policy_kwargs": {"n_quantiles": 5}}),
+    "PPO": (PPO, "MlpPolicy", {"n_steps": 8, "batch_size": 8}),
+    "A2C": (A2C, "MlpPolicy", {"n_steps": 4}),
+    "RecurrentPPO": (RecurrentPPO, "MlpLstmPolicy", {"n_steps": 8, "batch_size": 8}),
+}
+
+
+@pytest.fixture(scope="module")
+def bank() -> SyntheticSounds:
+    return SyntheticSounds(seconds=1.0, per_kind=1)
+
+
+def audio_model(name: str, bank: SyntheticSounds, **env_kwargs: Any) -> BaseAlgorithm:
+    algorithm, policy, arguments = ALGORITHMS[name]
+    venv = make_vec_env("AuralNav-v0", 2, seed=0, env_kwargs={"sounds": bank, **env_kwargs})
+    cues = VecSeparatedCues(venv, separator=TINY, order="energy", **extractor_kwargs(venv))
+    return to_audio(algorithm(policy, VecFrameStack(cues, 2), seed=0, **arguments))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_saved_agent_acts_as_before(name: str, bank: SyntheticSounds, tmp_path: Path) -> None:
+    model = audio_model(name, bank, pose=False, motion=True)
+    hyperparameters = {key: value for key, value in ALGORITHMS[name][2].items() if key != "policy_kwargs"}
+    save_agent(model, tmp_path / "agent", hyperparameters, "# A card\n")
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    loaded = load_agent(tmp_path / "agent")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert type(loaded) is type(model)
+    assert loaded.gamma == model.gamma
+    state, loaded_state = model.policy.state_dict(), loaded.policy.state_dict()
+    assert state.keys() == loaded_state.keys()
+    for key, weight in state.items():
+        torch.testing.assert_close(loaded_state[key], weight, rtol=0, atol=0)
+    venv = model.get_env()
+    assert venv is not None
+    observations, memory, loaded_memory, starts = venv.reset(), None, None, np.ones(2, dtype=bool)
+    for _ in range(5):
+        actions, memory = model.predict(observations, memory, starts, deterministic=True)
+        loaded_actions, loaded_memory = loaded.predict(observations, loaded_memory, starts, deterministic=True)
+        assert actions.tolist() == loaded_actions.tolist()
+        observations, _, starts, _ = venv.step(actions)
+
+
+def test_a_saved_agent_goes_on_training_with_its_n_step_returns(bank: SyntheticSounds, tmp_path: Path) -> None:
+    model = audio_model("DQN", bank)
+    save_agent(model, tmp_path, ALGORITHMS["DQN"][2], "")
+    loaded = load_agent(tmp_path, model.get_env())
+    assert (loaded.replay_buffer.n_steps, loaded.replay_buffer.gamma) == (3, 0.9)
+    before = [weight.clone() for weight in loaded.policy.q_net.q_net.parameters()]
+    loaded.batch_size = 4
+    loaded.learn(40)
+    assert any((a != b).any() for a, b in zip(before, loaded.policy.q_net.q_net.parameters(), strict=True))
+
+
+def test_files_hold_nothing_that_could_run(bank: SyntheticSounds, tmp_path: Path) -> None:
+    save_agent(audio_model("DQN", bank), tmp_path, {}, "# A card\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "agent.json", "weights.safetensors"]
+    json.loads((tmp_path / "agent.json").read_text())
+    length = int.from_bytes((tmp_path / "weights.safetensors").read_bytes()[:8], "little")
+    header = json.loads((tmp_path / "weights.safetensors").read_bytes()[8 : 8 + length])
+    assert {entry["dtype"] for entry in header.values()} == {"F32"}
+    assert not any("target" in name for name in header)
+
+
+def test_an_unknown_agent_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="no-such-agent"):
+        load_agent("no-such-agent")
+
+
+def test_a_model_that_does_not_separate_with_a_dprnntasnet_is_refused(bank: SyntheticSounds, tmp_path: Path) -> None:
+    venv = make_vec_env("AuralNav-v0", 1, env_kwargs={"sounds": bank})
+    model = to_audio(A2C("MlpPolicy", VecSeparatedCues(venv, separator="none", **extractor_kwargs(venv))))
+    with pytest.raises(ValueError, match="DPRNNTasNet"):
+        save_agent(model, tmp_path / "agent", {}, "")
+    assert not (tmp_path / "agent").exists()
+
+
+# ---- The agents that are shipped -------------------------------------------------------------------------------------
+
+
+def test_there_are_agents() -> None:
+    assert set(agent_names()) == {"two-sources", "four-sources", "omni"}
+
+
+@pytest.mark.parametrize("name", agent_names())
+def test_a_shipped_agent_is_small_and_finds_sources_it_never_heard(name: str) -> None:
+    suite = load_suite(f"{name}-v1")
+    assert f"{name}-v1" in agent_card(name)
+    assert sum(path.stat().st_size for path in (AGENTS_FOLDER / name).iterdir()) < 4e6
+    # Of 16 episodes a random agent succeeds in 0.06 x 16 = 1; a shipped one reaches 0.95 or more.
+    result = evaluate(load_agent(name), suite, num_episodes=16)
+    assert result.values("success").sum() >= 13
