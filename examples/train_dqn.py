@@ -29,9 +29,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     chosen = {name: getattr(args, name) for name in ("algorithm", "separator", "aggregation", "frames", "steps")}
     given = {name: value for name, value in chosen.items() if value is not None}
+    if args.algorithm is not None:
+        given["mirror"] = issubclass(ALGORITHMS[args.algorithm], OffPolicyAlgorithm)  # with a replay buffer to mirror
     recipe = replace(RECIPES[args.suite], **given, pose=args.pose, num_envs=args.envs)
-    if recipe.algorithm != RECIPES[args.suite].algorithm:
-        recipe = replace(recipe, hyperparameters={})  # those of the recipe are another algorithm's
     suite = recipe.load_suite(args.sounds)
 
     print(f"Training {recipe.algorithm} on {len(suite.train_sounds)} sounds for {recipe.steps:,} steps.", flush=True)
