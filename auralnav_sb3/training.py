@@ -187,7 +187,7 @@ RECIPES: Mapping[str, Recipe] = {
     "four-sources-v1": Recipe("four-sources-v1", "QRDQN", frames=4, mirror=True, steps=60_000),
     # Two omnidirectional ears tell front from back only by what changes when they move: a longer memory.
     "omni-v1": Recipe("omni-v1", "QRDQN", frames=8, mirror=True, steps=60_000),
-    "random-rooms-v1": Recipe("random-rooms-v1", "QRDQN", frames=4, mirror=True, steps=40_000),
+    "random-rooms-v1": Recipe("random-rooms-v1", "QRDQN", frames=4, mirror=True, steps=30_000),
 }
 """For each published suite the recipe that was found to work."""
 

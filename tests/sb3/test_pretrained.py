@@ -110,7 +110,7 @@ def test_a_model_that_does_not_separate_with_a_dprnntasnet_is_refused(bank: Synt
 
 
 def test_there_are_agents() -> None:
-    assert set(agent_names()) == {"two-sources", "four-sources", "omni"}
+    assert set(agent_names()) == {"two-sources", "four-sources", "omni", "random-rooms"}
 
 
 @pytest.mark.parametrize("name", agent_names())
