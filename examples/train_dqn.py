@@ -35,14 +35,10 @@ def main() -> None:
     suite = recipe.load_suite(args.sounds)
 
     print(f"Training {recipe.algorithm} on {len(suite.train_sounds)} sounds for {recipe.steps:,} steps.", flush=True)
-    model = to_audio(train(recipe, args.seed, args.output / "cues", args.sounds, tensorboard_log=args.output / "logs"))
+    cue_model = train(recipe, args.seed, args.output / "cues", args.sounds, tensorboard_log=args.output / "logs")
     if args.finetune:
         print(f"Fine-tuning end to end for {args.finetune:,} steps.", flush=True)
-        model = to_audio(
-            train(recipe, args.seed, args.output / "cues", args.sounds),
-            freeze_separator=False,
-            separator_lr_scale=args.separator_lr_scale,
-        )
+        model = to_audio(cue_model, freeze_separator=False, separator_lr_scale=args.separator_lr_scale)
         if isinstance(model, OffPolicyAlgorithm):
             # Every update separates and back-propagates through this many observations; and the replay buffer, empty
             # now, must hold some first.
@@ -52,7 +48,9 @@ def main() -> None:
             model.learn(args.finetune, callback=ProgressCallback(), reset_num_timesteps=False)
         finally:  # after Ctrl-C too
             save(model, args.output)
-    save(model, args.output)
+    else:
+        model = to_audio(cue_model)
+        save(model, args.output)
 
     print(
         f"Evaluating {args.episodes} episodes on {len(suite.test_sounds)} sounds never heard in training.", flush=True
