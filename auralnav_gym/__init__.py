@@ -17,7 +17,10 @@ from auralnav_gym.ears import CardioidEars, Ears, OmniEars
 from auralnav_gym.env import AuralNavEnv
 from auralnav_gym.scene import (
     Action,
+    Babble,
     Body,
+    DiffuseSound,
+    Example,
     Polygon,
     Pose,
     RandomShoeBox,
@@ -37,9 +40,12 @@ __all__ = [
     "Action",
     "Agent",
     "AuralNavEnv",
+    "Babble",
     "Body",
     "CardioidEars",
+    "DiffuseSound",
     "Ears",
+    "Example",
     "GreedyAgent",
     "OmniEars",
     "OracleAgent",
@@ -63,3 +69,21 @@ __all__ = [
 ]
 
 register(id="AuralNav-v0", entry_point="auralnav_gym.env:AuralNavEnv", max_episode_steps=200)
+register(
+    id="AuralNav-Distractors-v0",
+    entry_point="auralnav_gym.env:AuralNavEnv",
+    max_episode_steps=200,
+    kwargs={
+        "num_sources": 1,
+        "target_kinds": ("speech",),
+        "num_distractors": 2,
+        "distractor_level_db": 6.0,
+        "touch": "end",
+    },
+)
+register(
+    id="AuralNav-Babble-v0",
+    entry_point="auralnav_gym.env:AuralNavEnv",
+    max_episode_steps=200,
+    kwargs={"background": 10.0},
+)

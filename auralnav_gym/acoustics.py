@@ -21,7 +21,8 @@ from pyroomacoustics.utilities import design_highpass_filter_sos
 from scipy.signal import lfilter, sosfilt_zi
 
 from auralnav_gym.ears import Ears
-from auralnav_gym.scene import Pose, Room, Scene, ShoeBox, Source
+from auralnav_gym.scene import DiffuseSound, Pose, Room, Scene, ShoeBox, Source
+from auralnav_gym.sounds import ACTIVE_RMS_DBFS
 
 # Impulse responses are padded to multiples of this many samples, so that few FFT sizes occur in an episode.
 _LENGTH_STEP = 64
@@ -79,6 +80,9 @@ class Listener:
         self._row_length = self._longest_response + _LENGTH_STEP  # there is room before every response
         self._high_pass = high_pass(sample_rate, self._row_length)
         self._players = [Player(source, num_samples + self._longest_response) for source in scene.sources]
+        self._field = None
+        if scene.background is not None:
+            self._field = DiffuseField(scene.background, ears, self._dim, sample_rate, num_samples, self._room.c)
 
     def impulse_responses(self, pose: Pose, sources: list[int] | slice = _ALL) -> np.ndarray:
         """Room impulse responses from every source to every ear.
@@ -121,7 +125,7 @@ class Listener:
         return responses.reshape(num_sources, num_ears, -1)
 
     def hear(self, pose: Pose, time: int, off_since: Sequence[float]) -> np.ndarray:
-        """What the ears hear: the mixture of all sources, with noise, clipped at full scale.
+        """What the ears hear: the mixture of all sources, with background and noise, clipped at full scale.
 
         Args:
             pose: Where the head is; it stays there for the whole window.
@@ -135,12 +139,20 @@ class Listener:
         shape = (len(self._ear_offsets), self._num_samples)
         heard, played, responses = self._play(pose, time, off_since)
         mixture = overlap_save(played, responses, mix=True) if heard else np.zeros(shape, dtype=np.float32)
+        if self._field is not None:
+            mixture += self.hear_background(pose, time)
         if self._noise_rms is not None:
             mixture += self._noise_rms * self._noise.standard_normal(shape, dtype=np.float32)
         return mixture.clip(-1.0, 1.0, out=mixture)
 
+    def hear_background(self, pose: Pose, time: int) -> np.ndarray:
+        """What the ears hear of the background alone, (E, N) float32; silence where there is none."""
+        if self._field is None:
+            return np.zeros((len(self._ear_offsets), self._num_samples), dtype=np.float32)
+        return self._field.hear(self.ear_positions(pose), pose.heading, time)
+
     def hear_sources(self, pose: Pose, time: int, off_since: Sequence[float]) -> np.ndarray:
-        """What the ears hear of every source alone, without noise and clipping.
+        """What the ears hear of every source alone, without background, noise and clipping.
 
         Takes what :meth:`hear` takes; returns (S, E, N) float32.
         """
@@ -175,6 +187,106 @@ class Listener:
             return visible_images(self._room, self._source_positions[sources], ears)
         still = self._still_images
         return Images(still.positions[:, sources], still.damping[sources], None)
+
+
+class DiffuseField:
+    """Plane waves from everywhere, each with a sound of its own.
+
+    A wave comes to every ear with the ear's gain in its direction, earlier the farther the ear is towards where it
+    comes from; distance does not weaken it. Uncorrelated waves of equal power from D directions spread evenly make an
+    isotropic field. Their common delay means nothing.
+
+    Args:
+        background: What plays, and how loud.
+        ears: The microphones.
+        dim: 2 or 3, of the room.
+        sample_rate: Hz.
+        num_samples: N, the samples heard at once.
+        speed_of_sound: m/s.
+    """
+
+    def __init__(
+        self,
+        background: DiffuseSound,
+        ears: Ears,
+        dim: int,
+        sample_rate: int,
+        num_samples: int,
+        speed_of_sound: float,
+    ) -> None:
+        self._ears = ears
+        self._num_samples = num_samples
+        self._directions = even_directions(len(background.sounds), dim)
+        self._samples_per_metre = sample_rate / speed_of_sound
+        spread = 2 * float(np.linalg.norm(ears.positions[:, :dim], axis=1).max())
+        self._length = pra.constants.get("frac_delay_length") + math.ceil(spread * self._samples_per_metre) + 1
+        # Directions with the same sound share its loop, so a wave gets its level from its responses.
+        loops, rms = {}, {}
+        for sound in set(background.sounds):
+            loops[sound] = np.resize(sound.signal, len(sound.signal) + self._length + num_samples)
+            rms[sound] = math.sqrt(np.square(sound.signal, dtype=np.float64).mean())
+        self._waves = [
+            (loops[sound], len(sound.signal), start)
+            for sound, start in zip(background.sounds, background.starts, strict=True)
+        ]
+        level = 10 ** ((ACTIVE_RMS_DBFS + background.level_db) / 20) / math.sqrt(len(background.sounds))
+        self._amplitudes = np.array([level / rms[sound] for sound in background.sounds])
+
+    def hear(self, ears: np.ndarray, heading: float, time: int) -> np.ndarray:
+        """What the ears hear of the field.
+
+        Args:
+            ears: (E, dim) float64, where they are, metres.
+            heading: Of the head, radians.
+            time: Samples since the start of the episode at which the window begins.
+
+        Returns:
+            (E, N) float32.
+        """
+        delays = -self._samples_per_metre * (self._directions @ ears.T)
+        # A wave plays late by whole samples, so that its responses need not be longer than the head is wide.
+        late = np.floor(delays.min(axis=1)).astype(int)
+        responses = self._responses(delays - late[:, None], heading)
+        first, count = time - self._length + 1, self._length - 1 + self._num_samples
+        played = []
+        for (loop, period, start), delay in zip(self._waves, late.tolist(), strict=True):
+            begin = (start + first - delay) % period
+            played.append(loop[begin : begin + count])
+        return overlap_save(played, responses, mix=True)
+
+    def _responses(self, delays: np.ndarray, heading: float) -> np.ndarray:
+        """(D, E, L) float32, of every ear to every wave, from delays (D, E) in samples, 0 or more."""
+        num_waves, num_ears = delays.shape
+        dim = self._directions.shape[1]
+        seen = _turn(-heading)[:dim, :dim] @ self._directions.T
+        gains = self._ears.gains(np.broadcast_to(seen[:, :, None, None], (dim, num_waves, num_ears, 1)))[..., 0]
+        gains = gains * self._amplitudes[:, None]
+        samples = delays.astype(np.float32).ravel()
+        whole = np.floor(samples)
+        filters = delay_filters(samples - whole, gains.astype(np.float32).ravel())
+        responses = np.zeros((len(filters), self._length), dtype=np.float32)
+        np.put_along_axis(responses, whole.astype(np.intp)[:, None] + np.arange(filters.shape[1]), filters, axis=1)
+        return responses.reshape(num_waves, num_ears, -1)
+
+
+def even_directions(count: int, dim: int) -> np.ndarray:
+    """Unit vectors spread evenly over the circle, or over the sphere (on a Fibonacci lattice).
+
+    Args:
+        count: D, how many.
+        dim: 2 or 3.
+
+    Returns:
+        (D, dim) float64.
+    """
+    index = np.arange(count)
+    if dim == 2:
+        angles = 2 * math.pi / count * index
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    angles = math.pi * (3 - math.sqrt(5)) * index
+    heights = 1 - (2 * index + 1) / count
+    radii = np.sqrt(1 - heights**2)
+    return np.stack([radii * np.cos(angles), radii * np.sin(angles), heights], axis=1)
 
 
 class Player:

@@ -37,6 +37,7 @@ SUPERSAMPLING = 2
 
 # Okabe and Ito's palette, which colour-blind people can tell apart, for what matters; greys for the rest.
 SOUNDING: Colour = (213, 94, 0)  # vermilion
+DISTRACTOR: Colour = (112, 16, 48)  # a dark red, which differs from vermilion in lightness as well
 AGENT: Colour = (0, 114, 178)  # blue
 LEFT_EAR: Colour = (240, 228, 66)  # yellow
 RIGHT_EAR: Colour = (204, 121, 167)  # reddish purple
@@ -58,6 +59,7 @@ _LARGE, _SMALL = 22, 17  # font sizes, px
 _LABEL_LENGTH = 24  # characters
 _GRID_STEPS = tuple(digit * 10.0**power for power in range(-2, 4) for digit in (1, 2, 5))  # m
 _LEAST_GRID_STEP = 40  # px
+_HATCH_SPACING = 8.0  # px
 
 
 class Renderer:
@@ -160,17 +162,19 @@ def draw(
     plan = _Plan(scene.room)
     walked = np.array([[p.x, p.y] for p in path]).reshape(-1, 2)
     sources = plan.pixels(scene.source_positions[:, :2])
-    for place, sounding in zip(sources, on, strict=True):
+    colours = _colours(scene, on)
+    for place, sounding, colour in zip(sources, on, colours, strict=True):
         if sounding:
-            _draw_waves(canvas, place, phase=len(path) % 3 / 3)
+            _draw_waves(canvas, place, len(path) % 3 / 3, colour)
     _draw_path(canvas, plan.pixels(walked))
-    for place, sounding in zip(sources, on, strict=True):
-        _draw_source(canvas, place, sounding)
+    for place, colour in zip(sources, colours, strict=True):
+        _draw_source(canvas, place, colour)
     head_radius = max(body.radius * plan.scale, _HEAD_RADIUS)
     agent = plan.pixels(pose.position)
     _draw_head(canvas, agent, pose.heading, head_radius)
     _draw_ears(canvas, agent, pose.heading, plan.pixels(ears_positions[:, :2]), head_radius)
-    _draw_status(canvas, on, num_actions=max(len(path) - 1, 0), walked=walked)
+    reached = _reached(scene, on, body, walked)
+    _draw_status(canvas, reached, num_actions=max(len(path) - 1, 0), walked=walked)
     return canvas.finished()
 
 
@@ -188,16 +192,37 @@ def draw_background(scene: Scene, on: np.ndarray, body: Body) -> pygame.Surface:
     canvas, plan = _Canvas.blank(FLOOR), _Plan(scene.room)
     sources = plan.pixels(scene.source_positions[:, :2])
     reach = body.capture_radius * plan.scale
-    in_order = sorted(zip(sources, on, strict=True), key=lambda item: bool(item[1]))  # what sounds lies on top
-    for place, sounding in in_order:
-        canvas.disc(place, reach, _mix(FLOOR, SOUNDING if sounding else FOUND, 0.10))
+    in_order = sorted(zip(sources, _colours(scene, on), strict=True), key=lambda item: item[1] != FOUND)  # found below
+    for place, colour in in_order:
+        canvas.disc(place, reach, _mix(FLOOR, colour, 0.10))
     grid_step = _draw_grid(canvas, plan)
-    for place, sounding in in_order:
-        canvas.ring(place, reach, 1.0, _mix(FLOOR, SOUNDING if sounding else FOUND, 0.55))
+    for place, colour in in_order:
+        if colour == DISTRACTOR:
+            canvas.hatch(place, reach, _HATCH_SPACING, _mix(FLOOR, colour, 0.30))
+        canvas.ring(place, reach, 1.0, _mix(FLOOR, colour, 0.55))
     _draw_walls(canvas, plan)
-    _draw_labels(canvas, plan, sources, scene.sources, on)
-    _draw_legend(canvas, body, grid_step)
+    _draw_labels(canvas, plan, sources, scene.sources, _colours(scene, on))
+    _draw_legend(canvas, body, grid_step, has_distractors=not scene.is_target.all())
     return canvas.surface
+
+
+def _colours(scene: Scene, on: np.ndarray) -> list[Colour]:
+    """Return the colour of every source: what it is, and for a target whether it still sounds."""
+    return [
+        (SOUNDING if sounding else FOUND) if source.is_target else DISTRACTOR
+        for source, sounding in zip(scene.sources, on, strict=True)
+    ]
+
+
+def _reached(scene: Scene, on: np.ndarray, body: Body, walked: np.ndarray) -> str:
+    """Say how many targets were found and how many distractors entered on the way over the places (P, 2)."""
+    is_target = scene.is_target
+    text = f"found {int((is_target & ~on).sum())} of {int(is_target.sum())}"
+    if is_target.all():
+        return text
+    distractors = scene.source_positions[~is_target, :2]
+    inside = np.hypot(*(walked[:, None] - distractors).transpose(2, 0, 1)) <= body.capture_radius
+    return f"{text}, touched {int((inside[1:] & ~inside[:-1]).sum())}"
 
 
 class _Plan:
@@ -243,6 +268,13 @@ class _Canvas:
         """Draw a circle whose line lies to both sides of ``radius``."""
         outer = round((radius + width / 2) * SUPERSAMPLING)
         self._pg.draw.circle(self.surface, colour, self._at(centre), outer, round(width * SUPERSAMPLING))
+
+    def hatch(self, centre: np.ndarray, radius: float, spacing: float, colour: Colour) -> None:
+        """Fill a circle with slanted lines."""
+        along, across = np.array([[1.0, -1.0], [1.0, 1.0]]) / math.sqrt(2)
+        for offset in np.arange(spacing / 2 - radius, radius, spacing):
+            half = math.sqrt(radius**2 - offset**2) * along
+            self.line(centre + offset * across - half, centre + offset * across + half, 1.0, colour)
 
     def polygon(self, points: np.ndarray, colour: Colour) -> None:
         self._pg.draw.polygon(self.surface, colour, [self._at(point) for point in points])
@@ -311,12 +343,14 @@ def _draw_walls(canvas: _Canvas, plan: _Plan) -> None:
     canvas.overlay(outside)
 
 
-def _draw_labels(canvas: _Canvas, plan: _Plan, places: np.ndarray, sources: Sequence[Source], on: np.ndarray) -> None:
+def _draw_labels(
+    canvas: _Canvas, plan: _Plan, places: np.ndarray, sources: Sequence[Source], colours: Sequence[Colour]
+) -> None:
     """Name every source: below, above or beside it, where nothing is in the way."""
     rect = _import_pygame().Rect
     height, gap = 14, _SOURCE_RADIUS + 3 * _WAVE_SPACING
     taken = [rect(x - gap + 1, y - gap + 1, 2 * gap - 2, 2 * gap - 2) for x, y in places]
-    for (x, y), source, sounding in zip(places, sources, on, strict=True):
+    for (x, y), source, colour in zip(places, sources, colours, strict=True):
         text = _label(source)
         width = canvas.text_width(text, _SMALL)
         corners = [
@@ -329,25 +363,28 @@ def _draw_labels(canvas: _Canvas, plan: _Plan, places: np.ndarray, sources: Sequ
         free = [box for box in boxes if box.collidelist(taken) < 0] or boxes
         box = next((box for box in free if plan.on_floor(box)), free[0])
         taken.append(box)
-        colour = _mix(SOUNDING, INK, 0.35) if sounding else FAINT_INK
-        canvas.text(text, box.left, box.centery, _SMALL, colour)
+        ink = FAINT_INK if colour == FOUND else _mix(colour, INK, 0.35)
+        canvas.text(text, box.left, box.centery, _SMALL, ink)
 
 
-def _draw_waves(canvas: _Canvas, place: np.ndarray, phase: float) -> None:
+def _draw_waves(canvas: _Canvas, place: np.ndarray, phase: float, colour: Colour) -> None:
     """Draw rings that leave a source and fade; ``phase`` in [0, 1) says how far they are on the way to the next one."""
     for index in (2, 1, 0):
         strength = 0.9 - 0.3 * (index + phase)
-        canvas.ring(place, _SOURCE_RADIUS + _WAVE_SPACING * (index + phase), 1.5, _mix(FLOOR, SOUNDING, strength))
+        canvas.ring(place, _SOURCE_RADIUS + _WAVE_SPACING * (index + phase), 1.5, _mix(FLOOR, colour, strength))
 
 
-def _draw_source(canvas: _Canvas, place: np.ndarray, sounding: bool, radius: float = _SOURCE_RADIUS) -> None:
-    """Draw a coloured disc for what sounds, a grey one with a tick for what was found."""
+def _draw_source(canvas: _Canvas, place: np.ndarray, colour: Colour, radius: float = _SOURCE_RADIUS) -> None:
+    """Draw a disc, with a tick for what was found and a cross for a distractor."""
     canvas.disc(place, radius + 1.5, WHITE)
-    canvas.disc(place, radius, SOUNDING if sounding else FOUND)
-    if not sounding:
+    canvas.disc(place, radius, colour)
+    if colour == FOUND:
         left, low, right = place + radius * np.array([[-0.5, 0.0], [-0.15, 0.4], [0.5, -0.4]])
         canvas.line(left, low, 2.0, WHITE)
         canvas.line(low, right, 2.0, WHITE)
+    elif colour == DISTRACTOR:
+        for end in radius * np.array([[0.4, 0.4], [0.4, -0.4]]):
+            canvas.line(place - end, place + end, 2.0, WHITE)
 
 
 def _draw_path(canvas: _Canvas, places: np.ndarray) -> None:
@@ -389,22 +426,23 @@ def _draw_ear(canvas: _Canvas, at: np.ndarray, colour: Colour) -> None:
     canvas.disc(at, 3.5, colour)
 
 
-def _draw_status(canvas: _Canvas, on: np.ndarray, num_actions: int, walked: np.ndarray) -> None:
+def _draw_status(canvas: _Canvas, reached: str, num_actions: int, walked: np.ndarray) -> None:
     """Write what has been reached so far, on the upper status line."""
     metres = float(np.hypot(*np.diff(walked, axis=0).T).sum())
     middle = PLAN_SIZE + 20
-    canvas.text(f"found {len(on) - int(np.sum(on))} of {len(on)}", MARGIN, middle, _LARGE, INK)
+    canvas.text(reached, MARGIN, middle, _LARGE, INK)
     text = f"{num_actions} action{'' if num_actions == 1 else 's'}, {metres:.1f} m walked"
     canvas.text(text, PLAN_SIZE - MARGIN - canvas.text_width(text, _LARGE), middle, _LARGE, INK)
 
 
-def _draw_legend(canvas: _Canvas, body: Body, grid_step: float) -> None:
+def _draw_legend(canvas: _Canvas, body: Body, grid_step: float, has_distractors: bool) -> None:
     """Show what the signs mean, on the lower status line."""
     canvas.rectangle((0, PLAN_SIZE), (PLAN_SIZE, STATUS_HEIGHT), WHITE)
     y = PLAN_SIZE + 45.0
     signs: list[tuple[str, Callable[[np.ndarray], None]]] = [
-        ("sounding", lambda at: _draw_source(canvas, at, True, 6.0)),
-        ("found", lambda at: _draw_source(canvas, at, False, 6.0)),
+        ("target" if has_distractors else "sounding", lambda at: _draw_source(canvas, at, SOUNDING, 6.0)),
+        ("found", lambda at: _draw_source(canvas, at, FOUND, 6.0)),
+        *([("keep out", lambda at: _draw_source(canvas, at, DISTRACTOR, 6.0))] if has_distractors else []),
         (f"reach {round(body.capture_radius, 2):g} m", lambda at: _draw_reach_sign(canvas, at)),
         ("agent", lambda at: _draw_head(canvas, at - (3, 0), 0.0, 6.0)),
         ("left ear", lambda at: _draw_ear(canvas, at, LEFT_EAR)),

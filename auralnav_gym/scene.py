@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
+from numbers import Real
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -25,6 +26,9 @@ DEFAULT_MAX_ORDER = 3
 # A layout is drawn afresh this often, each position from this many candidates, before placement gives up.
 _MAX_LAYOUTS = 200
 _CANDIDATES = 64
+
+# An example is the loudest of so many.
+_EXAMPLES = 8
 
 # A step that comes nearer to a wall by less than this share of its length is taken along the wall, not blocked by it.
 PARALLEL = 1e-12
@@ -351,12 +355,125 @@ class Source:
         sound: What it plays, round and round.
         start: Sample of the sound that is played when the episode begins.
         level_db: Level above the sound's own (-26 dBFS active RMS at 1 m), dB.
+        is_target: Whether it is to be found, which switches it off. What is not is a distractor: it plays on for ever,
+            and the agent does well to keep away from it.
     """
 
     position: tuple[float, ...]
     sound: Sound
     start: int = 0
     level_db: float = 0.0
+    is_target: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A piece of a sound that shows what kind of sound is to be found.
+
+    Attributes:
+        sound: Which sound.
+        start: Sample of the sound at which the piece begins; the sound goes round.
+    """
+
+    sound: Sound
+    start: int = 0
+
+    def clip(self, num_samples: int) -> np.ndarray:
+        """(N,) float32 in [-1, 1], the piece of so many samples."""
+        places = np.arange(self.start, self.start + num_samples)
+        return self.sound.signal.take(places, mode="wrap").clip(-1.0, 1.0)
+
+    def energy(self, num_samples: int) -> float:
+        """The sum of the squares of a piece of so many samples."""
+        return float(np.square(self.clip(num_samples), dtype=np.float64).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class DiffuseSound:
+    """A sound field without a place: as much of it comes from everywhere, as the babble of a crowd or rain on a roof.
+
+    It is made of plane waves of equal power from directions spread evenly over the sphere (over the circle in a
+    two-dimensional room), each with a sound of its own. The directions stand still in the room, and its walls do not
+    reflect the waves.
+
+    Attributes:
+        sounds: What the wave from each direction plays, round and round: as many sounds as directions. A sound may
+            occur more than once, with other starts. All are brought to the same plain RMS, pauses included, so that
+            ``level_db`` holds however long they pause.
+        starts: For each, the sample of the sound that is played when the episode begins.
+        level_db: Level of the whole field at an omnidirectional ear above that of a source 1 m away in free field
+            (-26 dBFS), dB.
+
+    Raises:
+        ValueError: If there are no sounds, not as many starts, a sound is silent or the level is not finite.
+    """
+
+    sounds: tuple[Sound, ...]
+    starts: tuple[int, ...]
+    level_db: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.sounds or len(self.sounds) != len(self.starts):
+            raise ValueError(
+                "sounds, starts: expected at least one sound and a start for each, "
+                f"actual: {len(self.sounds)} sound(s), {len(self.starts)} start(s)"
+            )
+        silent = [sound.name for sound in dict.fromkeys(self.sounds) if not sound.signal.any()]
+        if silent:
+            raise ValueError(f"sounds: expected sounds that can be brought to a level, actual: silence in {silent}")
+        if not math.isfinite(self.level_db):
+            raise ValueError(f"level_db: expected a finite number of dB, actual: {self.level_db}")
+
+
+@dataclass(frozen=True)
+class Babble:
+    """Draws a :class:`DiffuseSound`, by default of voices, for every scene.
+
+    Attributes:
+        snr_db: Signal-to-noise ratio: by how many dB a source of level 0 dB, 1 m away in free field, is above the
+            babble at an omnidirectional ear.
+        kinds: Kinds of sounds that are drawn; None: all. Where the bank has fewer sounds of these kinds than there are
+            directions, they occur more than once, with other starts.
+        num_directions: How many directions it comes from. The more, the higher the frequency up to which two ears hear
+            a diffuse field: the 32 of the default do up to 2 kHz at ears 17 cm apart, 64 up to 4 kHz.
+    """
+
+    snr_db: float = 10.0
+    kinds: Sequence[str] | None = ("speech",)
+    num_directions: int = 32
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.snr_db):
+            raise ValueError(f"snr_db: expected a finite number of dB, actual: {self.snr_db}")
+        _require_whole("num_directions", self.num_directions, at_least=1)
+
+    def sample(self, rng: np.random.Generator, sounds: SoundBank) -> DiffuseSound:
+        """A field of sounds from a bank, drawn with ``rng``; raises what :meth:`voices` does."""
+        drawn = self.voices(sounds).draw(rng, self.num_directions)
+        starts = tuple(int(rng.integers(len(sound.signal))) for sound in drawn)
+        return DiffuseSound(drawn, starts, level_db=-self.snr_db)
+
+    def voices(self, sounds: SoundBank) -> SoundBank:
+        """The sounds of a bank that can occur.
+
+        Raises:
+            TypeError: If ``kinds`` is a string.
+            ValueError: If the bank has no sound of one of these kinds.
+        """
+        return sounds if self.kinds is None else sounds.of_kinds(self.kinds, "background kinds")
+
+
+def as_background(background: Babble | float | None) -> Babble | None:
+    """What the environment's ``background=`` accepts: a :class:`Babble`, its SNR in dB, or None.
+
+    Raises:
+        TypeError: If ``background`` is none of these.
+    """
+    if background is None or isinstance(background, Babble):
+        return background
+    if isinstance(background, Real) and not isinstance(background, bool):
+        return Babble(snr_db=float(background))
+    raise TypeError(f"background: expected a Babble, an SNR in dB or None, actual: {background!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -365,10 +482,12 @@ class Scene:
 
     Attributes:
         room: The room.
-        sources: The sources, all sounding at the start.
+        sources: The sources, all sounding at the start; at least one of them is a target.
         pose: The agent's pose at the start.
         ear_height: Height of the ears in metres; None in a two-dimensional room.
         noise_seed: Seeds the microphone noise of the episode.
+        background: What sounds from everywhere; None: nothing.
+        example: What the targets sound like, where the agent is told by example; None: it is not.
 
     Raises:
         ValueError: If something lies outside the room or has the wrong number of dimensions.
@@ -379,10 +498,16 @@ class Scene:
     pose: Pose
     ear_height: float | None = 1.5
     noise_seed: int = 0
+    background: DiffuseSound | None = None
+    example: Example | None = None
 
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError("sources: expected at least one source, actual: none")
+        if not self.is_target.any():
+            raise ValueError(
+                f"sources: expected at least one target, actual: {len(self.sources)} distractor(s) and nothing to find"
+            )
         dim, ceiling = self.room.dim, self.room.ceiling
         if (self.ear_height is None) != (ceiling is None):
             raise ValueError(
@@ -407,21 +532,38 @@ class Scene:
         """(S, dim) float64, metres."""
         return np.array([source.position for source in self.sources], dtype=np.float64)
 
+    @property
+    def is_target(self) -> np.ndarray:
+        """(S,) bool, which sources are to be found; the others are distractors."""
+        return np.array([source.is_target for source in self.sources], dtype=bool)
+
 
 @dataclass(frozen=True)
 class SceneSampler:
     """Draws scenes: sources and the agent placed uniformly, subject to clearances.
 
+    Where there are distractors, or the kinds of targets are given, all targets of a scene are of one kind, drawn
+    uniformly, and no distractor is of that kind. Otherwise sounds of all kinds are drawn, as different as possible.
+    Nothing makes sure that distractors leave a way to the targets; a few of them in a room of usual size do.
+
     Attributes:
         room: The room, or what draws one for every scene.
         sounds: Where the sounds are drawn from; different sounds while there are enough.
-        num_sources: How many sources.
+        num_sources: How many sources to find, the targets.
         body: The agent's body; its centre keeps ``body.radius`` to the walls.
         ear_height: Height of the ears, metres; ignored in two-dimensional rooms.
         source_height: Height of the sources, metres; None: that of the ears.
         wall_clearance: Least distance of a source to a wall, metres.
         source_spacing: Least distance between two sources, metres.
         start_distance: Least distance of the agent to every source, metres; above the capture radius.
+        num_distractors: How many distractors, placed as targets are; they come after the targets.
+        distractor_level_db: Level of the distractors above the targets', dB.
+        target_kinds: The kinds that targets may be of; None: all kinds of the bank.
+        distractor_kinds: The kinds that distractors may be of, but for the targets'; None: all kinds of the bank.
+        example_samples: Length in samples of an example of the targets' kind; None: no example. It is a piece of
+            another sound than the targets' while there is one, and the loudest of several that are drawn.
+        background: What draws the diffuse background, after all the rest of the scene, which is therefore the same with
+            any background and without; None: there is none.
     """
 
     room: Room | RoomSampler
@@ -433,10 +575,21 @@ class SceneSampler:
     wall_clearance: float = 0.5
     source_spacing: float = 2.0
     start_distance: float = 2.0
+    num_distractors: int = 0
+    distractor_level_db: float = 0.0
+    target_kinds: Sequence[str] | None = None
+    distractor_kinds: Sequence[str] | None = None
+    example_samples: int | None = None
+    background: Babble | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.num_sources, bool) or int(self.num_sources) != self.num_sources or self.num_sources < 1:
-            raise ValueError(f"num_sources: expected a whole number of 1 or more, actual: {self.num_sources}")
+        _require_whole("num_sources", self.num_sources, at_least=1)
+        _require_whole("num_distractors", self.num_distractors, at_least=0)
+        if self.example_samples is not None:
+            _require_whole("example_samples", self.example_samples, at_least=1)
+        if not math.isfinite(self.distractor_level_db):
+            raise ValueError(f"distractor_level_db: expected a finite number of dB, actual: {self.distractor_level_db}")
+        self._check_kinds()
         for name in ("wall_clearance", "source_spacing", "start_distance"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
@@ -446,6 +599,38 @@ class SceneSampler:
                 f"start_distance: expected more than capture_radius ({self.body.capture_radius} m), or sources would "
                 f"be found before the first step, actual: {self.start_distance} m"
             )
+        if self.background is not None:
+            self.background.voices(self.sounds)  # refuses a bank without any
+
+    def _check_kinds(self) -> None:
+        targets, distractors = (
+            self.sounds if kinds is None else self.sounds.of_kinds(kinds, argument)
+            for argument, kinds in (("target_kinds", self.target_kinds), ("distractor_kinds", self.distractor_kinds))
+        )
+        without = [kind for kind in targets.kinds if not set(distractors.kinds) - {kind}]
+        if self.num_distractors and without:
+            raise ValueError(
+                f"distractor_kinds: expected kinds besides the targets', actual: none but {without[0]!r}, which may be "
+                "the targets'. Name more kinds, or give sounds= a bank that has them."
+            )
+
+    @property
+    def _is_of_one_kind(self) -> bool:
+        """Whether all targets of a scene are of one kind."""
+        return self.num_distractors > 0 or self.target_kinds is not None or self.example_samples is not None
+
+    @cached_property
+    def _banks(self) -> list[tuple[SoundBank, SoundBank | None]]:
+        """For every kind of target its sounds, and those of the distractors beside it; None: there is nothing left."""
+        target_kinds = self.sounds.kinds if self.target_kinds is None else sorted(set(self.target_kinds))
+        distractor_kinds = set(self.sounds.kinds if self.distractor_kinds is None else self.distractor_kinds)
+        return [
+            (
+                self.sounds.of_kinds([kind]),
+                self.sounds.of_kinds(distractor_kinds - {kind}) if distractor_kinds - {kind} else None,
+            )
+            for kind in target_kinds
+        ]
 
     def sample(self, rng: np.random.Generator) -> Scene:
         """Draw a scene with ``rng``.
@@ -456,25 +641,53 @@ class SceneSampler:
         room = self.room if isinstance(self.room, Room) else self.room.sample(rng)
         positions = self._place(rng, room)
         heading = float(rng.uniform(-math.pi, math.pi))
-        sounds = self.sounds.draw(rng, self.num_sources)
+        sounds = self._draw_sounds(rng)
         starts = [int(rng.integers(len(sound.signal))) for sound in sounds]
         ear_height = None if room.ceiling is None else self.ear_height
         source_height = self.ear_height if self.source_height is None else self.source_height
         height = () if room.ceiling is None else (source_height,)
+        are_targets = [True] * self.num_sources + [False] * self.num_distractors
         sources = tuple(
-            Source(position=(*place, *height), sound=sound, start=start)
-            for place, sound, start in zip(positions[:-1].tolist(), sounds, starts, strict=True)
+            Source((*place, *height), sound, start, 0.0 if is_target else self.distractor_level_db, is_target)
+            for place, sound, start, is_target in zip(positions[:-1].tolist(), sounds, starts, are_targets, strict=True)
         )
         x, y = positions[-1].tolist()
         pose = Pose(x, y, heading)
-        return Scene(room, sources, pose, ear_height, noise_seed=int(rng.integers(2**63)))
+        noise_seed = int(rng.integers(2**63))
+        example = self._draw_example(rng, sounds[: self.num_sources])
+        background = None if self.background is None else self.background.sample(rng, self.sounds)
+        return Scene(room, sources, pose, ear_height, noise_seed, background, example)
+
+    def _draw_sounds(self, rng: np.random.Generator) -> tuple[Sound, ...]:
+        """What the targets play, and then what the distractors do."""
+        if not self._is_of_one_kind:
+            return self.sounds.draw(rng, self.num_sources)
+        targets, distractors = self._banks[rng.integers(len(self._banks))]
+        sounds = targets.draw(rng, self.num_sources)
+        if self.num_distractors:
+            assert distractors is not None  # _check_kinds() has seen to it
+            sounds += distractors.draw(rng, self.num_distractors)
+        return sounds
+
+    def _draw_example(self, rng: np.random.Generator, sounds: Sequence[Sound]) -> Example | None:
+        """A piece of another sound of the kind of the targets' ``sounds``, if there is to be one."""
+        num_samples = self.example_samples
+        if num_samples is None:
+            return None
+        alike = self.sounds.of_kinds([sounds[0].kind])
+        others = [sound for sound in alike if sound not in sounds] or list(alike)
+        sound = others[rng.integers(len(others))]
+        # The loudest of several: a pause would show nothing.
+        starts = rng.integers(len(sound.signal), size=_EXAMPLES).tolist()
+        return max((Example(sound, start) for start in starts), key=lambda example: example.energy(num_samples))
 
     def _place(self, rng: np.random.Generator, room: Room) -> np.ndarray:
         """Positions (S + 1, 2) of the sources and, last, of the agent."""
+        num_sources = self.num_sources + self.num_distractors
         for _ in range(_MAX_LAYOUTS):
             placed = np.empty((0, 2))
-            for index in range(self.num_sources + 1):
-                is_agent = index == self.num_sources
+            for index in range(num_sources + 1):
+                is_agent = index == num_sources
                 spacing = self.start_distance if is_agent else self.source_spacing
                 clearance = self.body.radius if is_agent else self.wall_clearance
                 candidates = rng.uniform(*room.bounds, size=(_CANDIDATES, 2))
@@ -486,12 +699,13 @@ class SceneSampler:
             else:
                 return placed
         low, high = room.bounds
+        name = "num_sources, num_distractors" if self.num_distractors else "num_sources"
         raise ValueError(
-            f"num_sources: {self.num_sources} source(s) and the agent do not fit the room of "
+            f"{name}: {num_sources} source(s) and the agent do not fit the room of "
             f"{high[0] - low[0]:.2f} m x {high[1] - low[1]:.2f} m, expected sources {self.wall_clearance} m from the "
             f"walls and {self.source_spacing} m apart, and the agent {self.body.radius:.3f} m from the walls and "
             f"{self.start_distance} m from every source; no such layout was found in {_MAX_LAYOUTS} tries. Enlarge the "
-            "room, or lower num_sources, wall_clearance, source_spacing or start_distance."
+            f"room, or lower {name}, wall_clearance, source_spacing or start_distance."
         )
 
 
@@ -571,6 +785,11 @@ def _convex_counter_clockwise(corners: np.ndarray) -> np.ndarray:
             f"{((np.flatnonzero(winding * turns < -1e-9) + 1) % len(corners)).tolist()}"
         )
     return corners if winding > 0 else corners[::-1]
+
+
+def _require_whole(name: str, value: float, at_least: int) -> None:
+    if isinstance(value, bool) or int(value) != value or value < at_least:
+        raise ValueError(f"{name}: expected a whole number of {at_least} or more, actual: {value}")
 
 
 def _require_positive(name: str, value: float, unit: str) -> None:

@@ -35,11 +35,12 @@ class Rewards:
         step: Paid for every action, turns included.
         turn: Paid in addition to ``step`` for a turn.
         walk: Paid per metre walked (1/m), forwards or backwards, in addition to ``step``. What SPL counts.
-        found: Paid for every source that the action found.
-        all_found: Paid once, when the last source is found.
-        progress: Paid per metre by which the nearest sounding source came nearer (1/m). Those that sounded before
+        found: Paid for every target that the action found.
+        all_found: Paid once, when the last target is found.
+        touched: Paid for every distractor that the action entered.
+        progress: Paid per metre by which the nearest sounding target came nearer (1/m). Those that sounded before
             the action count, before it and after it, so that switching one off makes no jump to the next.
-        proximity: Paid times 1 / distance to the nearest source that still sounds after the action (m).
+        proximity: Paid times 1 / distance to the nearest target that still sounds after the action (m).
 
     Raises:
         ValueError: If a weight is not a finite number.
@@ -50,6 +51,7 @@ class Rewards:
     walk: float = -0.2
     found: float = 1.0
     all_found: float = 1.0
+    touched: float = -1.0
     progress: float = 0.2
     proximity: float = 0.0
 
@@ -70,8 +72,13 @@ class Rewards:
 
     @classmethod
     def original(cls) -> Rewards:
-        """The original's figures. There, too, a turn costs its penalty on top of the step's."""
-        return cls(step=-0.5, turn=-0.1, walk=0.0, found=100.0, all_found=100.0, progress=0.0, proximity=1.0)
+        """The original's figures. There, too, a turn costs its penalty on top of the step's.
+
+        It knew no distractors: to touch one costs what a source is worth, as in :meth:`default`.
+        """
+        return cls(
+            step=-0.5, turn=-0.1, walk=0.0, found=100.0, all_found=100.0, touched=-100.0, progress=0.0, proximity=1.0
+        )
 
 
 def as_rewards(rewards: Rewards | str | Mapping[str, float] | None) -> Rewards:
@@ -115,6 +122,7 @@ def reward_terms(
     distances_after: np.ndarray,
     on_before: np.ndarray,
     on_after: np.ndarray,
+    num_touched: int = 0,
 ) -> dict[str, float]:
     """The weighted terms of the reward of one action; their sum is the reward.
 
@@ -122,10 +130,11 @@ def reward_terms(
         weights: The weights.
         action: The :class:`Action` that was taken.
         walked: Metres that it moved the agent, at least 0.
-        distances_before: (S,) float, metres to every source before the action.
-        distances_after: (S,) float, metres to every source after the action, above 0 where ``on_after``.
-        on_before: (S,) bool, whether a source sounded before the action.
-        on_after: (S,) bool, whether a source still sounds after it.
+        distances_before: (T,) float, metres to every target before the action.
+        distances_after: (T,) float, metres to every target after the action, above 0 where ``on_after``.
+        on_before: (T,) bool, whether a target sounded before the action.
+        on_after: (T,) bool, whether a target still sounds after it.
+        num_touched: How many distractors the action entered.
 
     Returns:
         From the name of every weight to a float.
@@ -141,6 +150,7 @@ def reward_terms(
         "walk": float(weights.walk * walked),
         "found": float(weights.found * newly_found),
         "all_found": float(weights.all_found) if newly_found and not any(sounding) else 0.0,
+        "touched": float(weights.touched * num_touched) if num_touched else 0.0,
         "progress": float(weights.progress * progress),
         "proximity": float(weights.proximity * proximity),
     }
@@ -150,7 +160,7 @@ def spl(success: bool, shortest: float, walked: float) -> float:
     """Success weighted by path length (Anderson et al. 2018, On Evaluation of Embodied Navigation Agents).
 
     Args:
-        success: Whether every source was found.
+        success: Whether every target was found.
         shortest: Metres of the shortest tour, see :func:`shortest_tour`.
         walked: Metres that the agent walked.
 
@@ -164,7 +174,7 @@ def sna(success: bool, fewest_actions: int, actions: int) -> float:
     """Success weighted by number of actions (Chen et al. 2020, Learning to Set Waypoints for Audio-Visual Navigation).
 
     Args:
-        success: Whether every source was found.
+        success: Whether every target was found.
         fewest_actions: How many actions the oracle needs, see :func:`auralnav_gym.agents.fewest_actions`.
         actions: How many actions the agent took.
 

@@ -242,6 +242,29 @@ class SoundBank(Sequence[Sound]):
         """Return the bank of the sounds at these indices."""
         return SoundBank([self[index] for index in indices], self.sample_rate)
 
+    def of_kinds(self, kinds: Iterable[str], argument: str = "kinds") -> SoundBank:
+        """Return the bank of all sounds of some kinds, in the order of this bank.
+
+        Args:
+            kinds: at least one; kinds of this bank, such as ``("speech", "siren")``.
+            argument: what errors call `kinds`.
+
+        Raises:
+            TypeError: `kinds` is a string: a single kind is given as ``("speech",)``.
+            ValueError: no kinds, or one that the bank has no sound of.
+        """
+        if isinstance(kinds, str):
+            raise TypeError(f"{argument}: expected several strings, such as ({kinds!r},), actual {kinds!r}")
+        wanted = list(kinds)
+        unknown = [kind for kind in wanted if kind not in self.kinds]
+        if unknown or not wanted:
+            raise ValueError(
+                f"{argument}: expected one or more of {list(self.kinds)}, the kinds of sound in the bank, actual "
+                f"{unknown or wanted}{' among them' if 0 < len(unknown) < len(wanted) else ''}; name others, or give "
+                "sounds= a bank that has them"
+            )
+        return self._part(index for index, sound in enumerate(self) if sound.kind in wanted)
+
     def draw(self, rng: np.random.Generator, count: int) -> tuple[Sound, ...]:
         """Draw sounds that differ as much as possible.
 

@@ -20,7 +20,7 @@ import gymnasium as gym
 import numpy as np
 
 from auralnav_gym.env import AuralNavEnv
-from auralnav_gym.scene import RandomShoeBox, Room, Scene, Source
+from auralnav_gym.scene import DiffuseSound, RandomShoeBox, Room, Scene, Source
 from auralnav_gym.sounds import SoundBank, load_sounds
 
 # What an agent may choose for itself: none of it changes what happens in the world.
@@ -98,7 +98,14 @@ class Suite:
     @cached_property
     def _split(self) -> tuple[SoundBank, SoundBank]:
         """Train and test sounds."""
-        return load_sounds(self.sounds, self.sample_rate).split(by=self.split_by)
+        train, test = load_sounds(self.sounds, self.sample_rate).split(by=self.split_by)
+        if self.env_kwargs.get("goal") == "class" and train.kinds != test.kinds:
+            raise ValueError(
+                f'sounds: expected train and test sounds of the same kinds with goal="class", actual: {train.kinds} '
+                f"and {test.kinds}. A kind of a single {self.split_by} cannot be split: give it more, or tell the "
+                'targets by goal="example".'
+            )
+        return train, test
 
     @property
     def train_sounds(self) -> SoundBank:
@@ -197,6 +204,10 @@ def load_suite(
     omni-v1             the same with two omnidirectional ears, which cannot tell front from back
     random-rooms-v1     another room for every episode, 5 m x 5 m x 2.5 m to 10 m x 10 m x 3.5 m, with a
                         reverberation time of 0.15 s to 0.6 s, for which it takes reflections of order 15
+    distractors-v1      ``AuralNav-Distractors-v0`` as it is registered: one voice to find among two louder sounds of
+                        other kinds, which must not be touched
+    babble-v1           ``AuralNav-Babble-v0`` as it is registered: two sources in the babble of a crowd, from which a
+                        source 1 m away stands out by 10 dB
     ==================  =================================================================================
 
     Each has 500 episodes. Warns if this machine draws other scenes than those that were published.
@@ -262,6 +273,9 @@ def _describe_rules(env: gym.Env) -> list[Any]:
         [_rounded(ears.positions.ravel()), _rounded(ears.gains(directions).ravel())],
         [world.sample_rate, world.num_samples, None if world.noise_dbfs is None else _rounded([world.noise_dbfs])],
         None if env.spec is None else env.spec.max_episode_steps,
+        # Said only where it matters, as are the parts of a scene: other fingerprints are as they were before it was.
+        *([["touch", world.touch]] if world.num_distractors else []),
+        *([["goal", world.goal, *world.kinds]] if world.goal else []),
     ]
 
 
@@ -274,6 +288,8 @@ def _describe(scene: Scene) -> list[Any]:
         None if scene.ear_height is None else _rounded([scene.ear_height]),
         scene.noise_seed,
         [_describe_source(source) for source in scene.sources],
+        *([] if scene.example is None else [["example", scene.example.sound.name, scene.example.start]]),
+        *([] if scene.background is None else [["background", *_describe_background(scene.background)]]),
     ]
 
 
@@ -284,7 +300,13 @@ def _describe_room(room: Room) -> list[Any]:
 
 
 def _describe_source(source: Source) -> list[Any]:
-    return [_rounded(source.position), source.sound.name, source.start, _rounded([source.level_db])]
+    what = [_rounded(source.position), source.sound.name, source.start, _rounded([source.level_db])]
+    return what if source.is_target else [*what, "distractor"]
+
+
+def _describe_background(background: DiffuseSound) -> list[Any]:
+    waves = zip(background.sounds, background.starts, strict=True)
+    return [_rounded([background.level_db]), *([sound.name, start] for sound, start in waves)]
 
 
 def _rounded(numbers: Iterable[float]) -> list[int]:
@@ -296,17 +318,24 @@ def _is_as_published(name: str) -> bool:
     return SUITES[name].fingerprint() == FINGERPRINTS[name]
 
 
-_WORLDS: dict[str, dict[str, Any]] = {
-    "two-sources-v1": {},
-    "four-sources-v1": {"num_sources": 4},
-    "omni-v1": {"ears": "omni"},
-    "random-rooms-v1": {
-        "room": RandomShoeBox(low=(5.0, 5.0, 2.5), high=(10.0, 10.0, 3.5), rt60=(0.15, 0.6), max_order=15)
-    },
+# The registered environment and its arguments.
+_WORLDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "two-sources-v1": ("AuralNav-v0", {}),
+    "four-sources-v1": ("AuralNav-v0", {"num_sources": 4}),
+    "omni-v1": ("AuralNav-v0", {"ears": "omni"}),
+    "random-rooms-v1": (
+        "AuralNav-v0",
+        {"room": RandomShoeBox(low=(5.0, 5.0, 2.5), high=(10.0, 10.0, 3.5), rt60=(0.15, 0.6), max_order=15)},
+    ),
+    "distractors-v1": ("AuralNav-Distractors-v0", {}),
+    "babble-v1": ("AuralNav-Babble-v0", {}),
 }
 
 SUITES: Mapping[str, Suite] = MappingProxyType(
-    {name: Suite(name, seeds=suite_seeds(name, 500), env_kwargs=world) for name, world in _WORLDS.items()}
+    {
+        name: Suite(name, seeds=suite_seeds(name, 500), env_kwargs=world, env_id=env_id)
+        for name, (env_id, world) in _WORLDS.items()
+    }
 )
 """The published suites, by name; :func:`load_suite` checks them and describes them."""
 
@@ -316,6 +345,8 @@ FINGERPRINTS: Mapping[str, str] = MappingProxyType(
         "four-sources-v1": "66a67a72e17d3ccef473d2dfee1a77c775622a715baad8929251f0ded34c451f",
         "omni-v1": "da607b5a0bb80dd7e6b00a9fdc1968dafe6793eeb0405135efabebcce29efa8b",
         "random-rooms-v1": "0b67b01bb69f63242f1835f70a1e45f1a61957354ab86a28a40e63611977abb1",
+        "distractors-v1": "8e4b8939ffd980524fa537aef9efcfa2b42b0b3176067007ce9a51318315065f",
+        "babble-v1": "608e40382bf140fe3e7cf62e95b571a4f69f609335070276dc16a9c9c3786580",
     }
 )
 """What :meth:`Suite.fingerprint` gave for each of them when it was published."""

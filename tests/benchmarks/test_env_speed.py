@@ -24,8 +24,8 @@ from auralnav_gym import Action, Pose, Scene
 PACING = (Action.TURN_LEFT, Action.FORWARD, Action.TURN_RIGHT, Action.BACKWARD)
 
 
-def make_env(**settings) -> gym.Env:
-    env = gym.make("AuralNav-v0", max_episode_steps=10**9, **settings)
+def make_env(env_id: str = "AuralNav-v0", **settings) -> gym.Env:
+    env = gym.make(env_id, max_episode_steps=10**9, **settings)
     env.reset(seed=0)
     return env
 
@@ -97,9 +97,13 @@ SETTINGS = {
     "polygon": {"room": auralnav_gym.Polygon(((0.0, 0.0), (8.0, 0.0), (9.0, 4.0), (6.0, 8.0), (0.0, 7.0)), height=3.0)},
     "2-D": {"room": (8.0, 8.0)},
     "noise": {"noise_dbfs": -60.0},
+    "babble": {"background": 10.0},
+    "babble from 64 directions": {"background": auralnav_gym.Babble(num_directions=64)},
     "order 8": {"max_order": 8},
     "16 kHz": {"sample_rate": 16_000},
     "source audio": {"source_audio": True},
+    "one of three to find": {"env_id": "AuralNav-Distractors-v0"},
+    "and told by example": {"env_id": "AuralNav-Distractors-v0", "goal": "example"},
 }
 
 

@@ -31,8 +31,15 @@ def found_on_the_way(room: Room, body: Body, pose: Pose, targets: np.ndarray, ac
     return found
 
 
-def exhaustive_search(room: Room, body: Body, pose: Pose, targets: np.ndarray, limit: int) -> int | None:
-    """The fewest actions that find every target, or None if that takes more than ``limit``.
+def touched_on_the_way(room: Room, body: Body, pose: Pose, distractors: np.ndarray, actions: list[Action]) -> bool:
+    """The rule: an action that ends within the capture radius of a distractor touches it."""
+    return any(found_on_the_way(room, body, pose, distractors, actions))
+
+
+def exhaustive_search(
+    room: Room, body: Body, pose: Pose, targets: np.ndarray, limit: int, distractors: np.ndarray | tuple = ()
+) -> int | None:
+    """The fewest actions that find every target and touch no distractor, or None if that takes more than ``limit``.
 
     Breadth first over every pose that ``move`` reaches, but for those from where even straight lines are too long.
     """
@@ -43,6 +50,8 @@ def exhaustive_search(room: Room, body: Body, pose: Pose, targets: np.ndarray, l
         for before, left in layer:
             for action in Action:
                 after = move(before, action, room, body)
+                if any(math.dist((after.x, after.y), place) <= body.capture_radius for place in distractors):
+                    continue
                 to_go = frozenset(i for i in left if math.dist((after.x, after.y), targets[i]) > body.capture_radius)
                 if not to_go:
                     return count
@@ -255,6 +264,104 @@ def test_many_targets(num_targets: int) -> None:
     assert len(actions) <= 10 * num_targets
 
 
+def draw_between(
+    rng: np.random.Generator, room: Room, body: Body, count: int, farthest: float, spacing: float
+) -> tuple[Pose, np.ndarray, np.ndarray]:
+    """A pose, a target (1, 2) and distractors (D, 2) about half-way to it, as far apart as said."""
+    while True:
+        pose, targets = draw(rng, room, body, 1, farthest)
+        distractors = (pose.position + targets[0]) / 2 + rng.normal(0, 0.3 * body.capture_radius, (count, 2))
+        distractors += body.capture_radius * np.arange(count)[:, None] * rng.normal(0, 1, 2)
+        places = np.vstack([targets, distractors])
+        gaps = np.hypot(*(places[:, None] - places).transpose(2, 0, 1))[~np.eye(len(places), dtype=bool)]
+        if (
+            (gaps >= spacing).all()
+            and room.contains(distractors).all()
+            and (np.hypot(*(distractors - pose.position).T) > body.capture_radius).all()
+        ):
+            return pose, targets, distractors
+
+
+@pytest.mark.parametrize("room", [ShoeBox((8.0, 8.0)), TRIANGLE, PENTAGON], ids=["shoebox", "triangle", "pentagon"])
+@pytest.mark.parametrize("num_distractors", [1, 2])
+@pytest.mark.parametrize("name", ["default", "small reach", "turns of 45"])
+def test_plans_around_distractors_have_fewest_actions(name: str, num_distractors: int, room: Room) -> None:
+    """Discs apart, as scenes are drawn; the plan that leaves them out would lead through one."""
+    body, compared = BODIES[name], 0
+    rng = np.random.default_rng(num_distractors)
+    while compared < 4:
+        farthest = body.capture_radius + 4 * body.step_size
+        spacing = 2 * body.capture_radius
+        pose, targets, distractors = draw_between(
+            rng, room, body, num_distractors, max(farthest, 2.2 * spacing), spacing
+        )
+        if not touched_on_the_way(room, body, pose, distractors, plan(room, body, pose, targets)):
+            continue
+        actions = plan(room, body, pose, targets, distractors)
+        assert found_on_the_way(room, body, pose, targets, actions) == [True]
+        assert not touched_on_the_way(room, body, pose, distractors, actions)
+        assert exhaustive_search(room, body, pose, targets, len(actions) - 1, distractors) is None
+        compared += 1
+
+
+@pytest.mark.parametrize("turn", [7.0, 30.0, 45.0, 100.0, 170.0])
+@pytest.mark.parametrize("room", [ShoeBox((8.0, 5.0)), PENTAGON], ids=["shoebox", "pentagon"])
+def test_plans_touch_no_distractor_wherever_they_are(room: Room, turn: float) -> None:
+    """Three in a heap, over each other and over the targets; few leave no way."""
+    rng = np.random.default_rng(round(turn))
+    without_way = 0
+    for _ in range(8):
+        body = Body(turn_angle=turn * DEGREE, capture_radius=0.6)
+        pose, targets, distractors = draw_between(rng, room, body, 3, 20.0, 0.3)
+        try:
+            actions = plan(room, body, pose, targets, distractors)
+        except NoPlanError:
+            without_way += 1
+            continue
+        assert found_on_the_way(room, body, pose, targets, actions) == [True]
+        assert not touched_on_the_way(room, body, pose, distractors, actions)
+        # Around a heap, not about the room.
+        assert len(actions) <= 3 * len(plan(room, body, pose, targets)) + 2 * math.ceil(180 / turn)
+    assert without_way <= 2
+
+
+def test_a_step_may_lead_over_the_rim_of_a_distractors_disc() -> None:
+    """Rules look at the ends of actions: 0.9 m off its middle, a chord of 0.87 m is too long for one step of 0.5 m,
+    and 0.98 m off, one of 0.4 m is not."""
+    room, body, pose = ShoeBox((12.0, 8.0)), Body(), Pose(2.0, 4.0, 0.0)
+    target = np.array([(9.0, 4.0)])
+    straight = [Action.FORWARD] * 12
+    # The agent stands at x = 5.0 and 5.5: the chord from 5.05 to 5.45 lies between.
+    assert plan(room, body, pose, target, np.array([(5.25, 4.98)])) == straight
+    assert plan(room, body, pose, target, np.array([(5.25, 4.9)])) != straight
+
+
+def test_a_gap_that_is_hard_to_hit_does_not_lead_astray() -> None:
+    """Two discs nearly at one height and a lens of 0.3 m between them, which one step of 0.5 m can cross; the beam of
+    the search gathers before it, and found the way only after 831 actions."""
+    room, body = ShoeBox((8.0, 8.0)), Body(capture_radius=0.5)
+    pose, target = Pose(3.4408999889569154, 1.032441414418245, 1.605542363667392), np.array([(6.7879229, 0.26335467)])
+    distractors = np.array([(5.43812742, 0.50812137), (5.62084406, 1.43725306)])
+    actions = plan(room, body, pose, target, distractors)
+    assert not touched_on_the_way(room, body, pose, distractors, actions)
+    assert exhaustive_search(room, body, pose, target, len(actions) - 1, distractors) is None
+
+
+CORRIDOR = ShoeBox((7.0, 2.0))  # a disc of 1 m in its middle leaves no way past it
+
+
+def test_distractors_that_leave_no_way() -> None:
+    target, distractor = np.array([(6.0, 1.0)]), np.array([(3.5, 1.0)])
+    with pytest.raises(NoPlanError, match=r"to all of \[\[6.0, 1.0\]\], past distractors at \[\[3.5, 1.0\]\], with"):
+        plan(CORRIDOR, Body(), Pose(1.5, 1.0, 0.0), target, distractor)
+    assert plan(CORRIDOR, Body(), Pose(1.5, 1.0, 0.0), target) == [Action.FORWARD] * 7
+
+
+def test_who_stands_in_a_distractors_disc_may_walk_out_of_it() -> None:
+    target, distractor = np.array([(6.0, 1.0)]), np.array([(3.5, 1.0)])
+    assert plan(CORRIDOR, Body(), Pose(3.0, 1.0, 0.0), target, distractor) == [Action.FORWARD] * 4
+
+
 def test_no_targets_no_actions() -> None:
     assert plan(ShoeBox((8.0, 8.0)), Body(), Pose(4, 4, 0), np.empty((0, 2))) == []
 
@@ -288,6 +395,8 @@ def test_a_target_to_which_no_turn_leads() -> None:
 def test_bad_targets(targets: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"^targets: expected \(S, 2\) finite numbers, actual: "):
         plan(ShoeBox((8.0, 8.0)), Body(), Pose(4, 4, 0), targets)
+    with pytest.raises(ValueError, match=r"^distractors: expected \(S, 2\) finite numbers, actual: "):
+        plan(ShoeBox((8.0, 8.0)), Body(), Pose(4, 4, 0), np.zeros((1, 2)), targets)
 
 
 # ---- Agents in an environment ----------------------------------------------------------------------------------------
@@ -295,8 +404,14 @@ def test_bad_targets(targets: np.ndarray) -> None:
 SOUND = Sound("tone-00", "tone", np.ones(8, dtype=np.float32))
 
 
-def make_scene(room: Room, pose: Pose, places: list[tuple[float, ...]]) -> Scene:
+def make_scene(
+    room: Room,
+    pose: Pose,
+    places: list[tuple[float, ...]],
+    distractors: list[tuple[float, ...]] = [],  # noqa: B006
+) -> Scene:
     sources = tuple(Source(position=place, sound=SOUND) for place in places)
+    sources += tuple(Source(position=place, sound=SOUND, is_target=False) for place in distractors)
     return Scene(room, sources, pose, ear_height=None if room.dim == 2 else 1.5)
 
 
@@ -312,13 +427,16 @@ class SilentEnv(gym.Env[int, int]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         super().reset(seed=seed)
         self.pose, self.on = self.scene.pose, np.ones(len(self.scene.sources), dtype=bool)
+        self.touched = False
         return 0, {}
 
     def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
         self.pose = move(self.pose, action, self.scene.room, self.body)
         gaps = self.scene.source_positions[:, :2] - self.pose.position
-        self.on &= np.hypot(*gaps.T) > self.body.capture_radius
-        return 0, 0.0, not self.on.any(), False, {}
+        within, is_target = np.hypot(*gaps.T) <= self.body.capture_radius, self.scene.is_target
+        self.on &= ~(within & is_target)
+        self.touched |= bool((within & ~is_target).any())
+        return 0, 0.0, not (self.on & is_target).any(), False, {}
 
 
 def play(agent: Agent, env: gym.Env, limit: int = 200) -> list[int]:
@@ -349,6 +467,39 @@ def test_greedy_turns_to_the_nearest_and_walks_to_it_and_then_to_the_other() -> 
     assert not env.on.any()
 
 
+def test_greedy_walks_around_a_distractor() -> None:
+    """Straight ahead it would end 0.9 m from the distractor; 30 degrees to the right is the nearest way that does not.
+
+    Then, from (4.43, 3.75), the target lies 4.4 degrees to the left, where a step ends at (4.93, 3.75), 1.15 m away.
+    """
+    scene = make_scene(ShoeBox((12.0, 8.0)), Pose(4, 4, 0), [(7.7, 4.0)], [(4.95, 4.9)])
+    env = SilentEnv(scene, Body())
+    assert 0.9 < math.dist((4.5, 4.0), (4.95, 4.9)) > 1.0  # the first step is free ...
+    assert math.dist((5.0, 4.0), (4.95, 4.9)) < 1.0  # ... the second is not
+    actions = play(GreedyAgent(), env)
+    assert "".join("FBRL"[action] for action in actions[:4]) == "FRFL"
+    assert not env.on[0]
+    assert not env.touched
+
+
+def test_greedy_touches_no_distractor_and_gets_past_one_that_stands_alone() -> None:
+    rng = np.random.default_rng(0)
+    room = Polygon(((-20.0, -20.0), (30.0, -20.0), (30.0, 30.0), (-20.0, 30.0)))  # walls are far away
+    for _ in range(40):
+        pose, targets, distractors = draw_between(rng, room, Body(), 1, 7.0, 2.0)
+        env = SilentEnv(make_scene(room, pose, targets.tolist(), distractors.tolist()), Body())
+        play(GreedyAgent(), env)
+        assert not env.touched
+        assert not env.on[0]
+
+
+def test_greedy_that_is_shut_in_turns_on_the_spot() -> None:
+    """With turns of 180 degrees there is one direction more, and a distractor in either."""
+    scene = make_scene(ShoeBox((8.0, 8.0)), Pose(4, 4, 0), [(7.7, 4.0)], [(5.2, 4.0), (2.8, 4.0)])
+    env = SilentEnv(scene, Body(turn_angle=math.pi))
+    assert set(play(GreedyAgent(), env, limit=5)) == {Action.TURN_LEFT}
+
+
 def test_oracle_follows_its_plan_through_wrappers() -> None:
     scene = make_scene(ShoeBox((8.0, 8.0, 3.0)), Pose(4, 4, 0), [(1.0, 1.0, 1.5), (7.0, 6.0, 1.5)])
     env = gym.wrappers.TimeLimit(SilentEnv(scene, Body()), 200)
@@ -377,6 +528,24 @@ def test_oracle_finds_what_it_can_and_then_turns_on_the_spot() -> None:
     actions = play(OracleAgent(), env, limit=8)
     assert env.on.tolist() == [True, False]
     assert actions == [Action.FORWARD] * 4 + [Action.TURN_LEFT] * 4
+
+
+def test_oracle_walks_around_distractors_and_waits_where_there_is_no_way() -> None:
+    open_room = make_scene(ShoeBox((8.0, 8.0)), Pose(1, 4, 0), [(7.0, 4.0), (2.5, 7.0)], [(4.0, 4.0), (4.0, 1.5)])
+    env = SilentEnv(open_room, Body())
+    actions = play(OracleAgent(), env)
+    assert env.on.tolist() == [False, False, True, True]
+    assert not env.touched
+    assert len(actions) == fewest_actions(open_room, Body())
+
+    blocked = make_scene(CORRIDOR, Pose(1.5, 1.0, 0.0), [(6.0, 1.0), (0.2, 1.0)], [(3.5, 1.0)])
+    env = SilentEnv(blocked, Body())
+    assert play(OracleAgent(), env, limit=6) == [Action.BACKWARD] + [Action.TURN_LEFT] * 5
+    assert env.on.tolist() == [True, False, True]
+    assert not env.touched
+    with pytest.raises(NoPlanError):
+        fewest_actions(blocked, Body())
+    assert fewest_actions(blocked, Body(), at_most=12) == 12  # of an agent that went through
 
 
 def test_oracle_begins_every_episode_afresh() -> None:

@@ -43,6 +43,8 @@ WORLDS = {
     "one source, no pose": {"num_sources": 1, "pose": False},
     "four sources, noise": {"num_sources": 4, "noise_dbfs": -50.0, "source_audio": True},
     "4 s at 8 kHz": {"listen_seconds": 4.0},
+    "told by class": {"goal": "class", "num_distractors": 1},
+    "told by example": {"goal": "example", "num_distractors": 1, "touch": "cost"},
 }
 
 
@@ -65,8 +67,8 @@ def simple_scene(places=((6.0, 4.0),), pose: Pose = Pose(2.0, 4.0, 0.0)) -> Scen
 
 
 def test_ids() -> None:
-    assert IDS == ["AuralNav-v0"]
-    assert gym.spec("AuralNav-v0").max_episode_steps == 200
+    assert IDS == ["AuralNav-Babble-v0", "AuralNav-Distractors-v0", "AuralNav-v0"]
+    assert {gym.spec(env_id).max_episode_steps for env_id in IDS} == {200}
     gym.make("auralnav_gym:AuralNav-v0").close()
 
 
@@ -247,6 +249,7 @@ def test_rewards_are_the_sum_of_their_terms(bank: SoundBank) -> None:
         "walk": -0.4,
         "found": 100.0,
         "all_found": 50.0,
+        "touched": -25.0,
         "progress": 2.0,
         "proximity": 3.0,
     }
@@ -463,6 +466,10 @@ KEYWORDS_THAT_MATTER = {
     "source_spacing": 3.0,
     "start_distance": 4.0,
     "noise_dbfs": -40.0,
+    "background": 20.0,
+    "num_distractors": 1,
+    "target_kinds": ("speech", "bird"),
+    "goal": "class",
     "ears": "omni",
     "room": (6.0, 6.0, 3.0),
     "max_order": 1,
@@ -501,7 +508,26 @@ def test_every_keyword_changes_something(keyword: str) -> None:
         ({"listen_seconds": 0.0}, ValueError, "listen_seconds: expected at least one sample"),
         ({"start_distance": 0.5}, ValueError, "start_distance: expected more than capture_radius"),
         ({"sounds": "/no/such/folder"}, FileNotFoundError, "/no/such/folder"),
+        ({"num_distractors": -1}, ValueError, "num_distractors: expected a whole number of 0 or more, actual: -1"),
+        ({"num_distractors": 1.5}, ValueError, "num_distractors: expected a whole number of 0 or more, actual: 1.5"),
+        ({"distractor_level_db": math.inf}, ValueError, "distractor_level_db: expected a finite number of dB"),
+        (
+            {"target_kinds": ("speech", "spech")},
+            ValueError,
+            r"target_kinds: expected one or more of \['alarm', .*, actual \['spech'\] among them",
+        ),
+        ({"target_kinds": ()}, ValueError, r"target_kinds: expected one or more of .*, actual \[\]; name others"),
+        ({"target_kinds": "speech"}, TypeError, r"target_kinds: expected several strings, such as \('speech',\)"),
+        ({"distractor_kinds": ("x",)}, ValueError, r"distractor_kinds: expected one or more of .*, actual \['x'\];"),
+        (
+            {"num_distractors": 1, "distractor_kinds": ("speech",), "target_kinds": ("bird", "speech")},
+            ValueError,
+            "distractor_kinds: expected kinds besides the targets', actual: none but 'speech'",
+        ),
+        ({"touch": "pay"}, ValueError, r"touch: expected one of \['end', 'cost'\], actual: 'pay'"),
+        ({"goal": "kind"}, ValueError, r"goal: expected one of \[None, 'class', 'example'\], actual: 'kind'"),
         ({"max_order": 1.5}, ValueError, "max_order: expected a whole number"),
+        ({"background": "loud"}, TypeError, "background: expected a Babble, an SNR in dB or None, actual: 'loud'"),
     ],
 )
 def test_bad_keywords_are_refused(keywords: dict, error: type[Exception], message: str) -> None:

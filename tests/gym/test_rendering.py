@@ -39,13 +39,22 @@ every_room = pytest.mark.parametrize("room", ROOMS.values(), ids=ROOMS.keys())
 
 
 def make_scene(
-    room: Room, places: Sequence[tuple[float, float]], pose: Pose, names: Sequence[tuple[str, str]] | None = None
+    room: Room,
+    places: Sequence[tuple[float, float]],
+    pose: Pose,
+    names: Sequence[tuple[str, str]] | None = None,
+    num_distractors: int = 0,
 ) -> Scene:
+    """The last of the places are those of distractors."""
     names = names or [("siren", f"siren-{index:02d}") for index in range(len(places))]
     height = () if room.ceiling is None else (1.2,)
     sources = tuple(
-        Source(position=(*place, *height), sound=Sound(name=name, kind=kind, signal=np.ones(8, dtype=np.float32)))
-        for place, (kind, name) in zip(places, names, strict=True)
+        Source(
+            position=(*place, *height),
+            sound=Sound(name=name, kind=kind, signal=np.ones(8, dtype=np.float32)),
+            is_target=index < len(places) - num_distractors,
+        )
+        for index, (place, (kind, name)) in enumerate(zip(places, names, strict=True))
     )
     return Scene(room=room, sources=sources, pose=pose, ear_height=None if room.ceiling is None else 1.2)
 
@@ -289,6 +298,77 @@ def test_only_sounding_sources_send_waves() -> None:
 
     assert np.ptp(around(True), axis=0).max() > 30
     assert np.ptp(around(False), axis=0).max() == 0
+
+
+# ==== Distractors ====
+
+
+@every_room
+def test_distractors_have_a_colour_of_their_own(room: Room) -> None:
+    places = [in_room(room, 0.3, 0.85), in_room(room, 0.6, 0.4)]
+    picture = take(make_scene(room, places, Pose(*in_room(room, 0.2, 0.2), 0.4), num_distractors=1))
+    seen = [picture.colour(place, offset=(-2, -6)) for place in places]  # off the arms of the cross
+    assert seen == [rendering.SOUNDING, rendering.DISTRACTOR]
+    # Told apart without seeing colours: by lightness (Rec. 709), and by the cross.
+    target, found, distractor = (
+        np.dot((0.2126, 0.7152, 0.0722), colour)
+        for colour in (rendering.SOUNDING, rendering.FOUND, rendering.DISTRACTOR)
+    )
+    assert distractor < 0.4 * min(target, found)
+    assert picture.colour(places[1]) == rendering.WHITE
+    assert picture.colour(places[0]) == rendering.SOUNDING
+
+
+@pytest.mark.parametrize("radius", [0.6, 1.0, 1.7])
+def test_what_to_keep_out_of_is_hatched_as_far_as_the_agent_touches_it(radius: float) -> None:
+    at = (3.4, 4.3)
+    scene = make_scene(SQUARE, [(7.0, 1.0), at], Pose(7.0, 7.5, 0.0), num_distractors=1)
+    picture = take(scene, body=Body(capture_radius=radius))
+    for degrees in (35, 145, 215, 325):  # off the grid lines and the name
+        direction = np.array([math.cos(math.radians(degrees)), math.sin(math.radians(degrees))])
+        assert picture.colour(np.array(at) + 0.93 * radius * direction) != rendering.FLOOR
+        assert picture.colour(np.array(at) + 1.07 * radius * direction) == rendering.FLOOR
+    # Two shades take turns on a line across the hatching.
+    steps = np.arange(0.72 * radius, 0.97 * radius, 0.25 / picture.scales.mean())
+    across = [picture.colour(np.array(at) + step * np.array([1, -1]) / math.sqrt(2)) for step in steps]
+    shades = [sum(colour) for colour in across]
+    assert max(shades) - min(shades) > 60
+    assert max(shades) < sum(rendering.FLOOR)
+
+
+def test_a_distractor_sends_waves_and_is_named(written: list[Written]) -> None:
+    names = [("siren", "siren-03"), ("bell", "bell-01")]
+    scene = make_scene(SQUARE, [(2.0, 6.5), (4.5, 4.5)], Pose(1.0, 1.0, 0.0), names, num_distractors=1)
+    picture = take(scene)
+    assert {"siren-03", "bell-01"} <= {note.text for note in written}
+    later = take(scene, path=[scene.pose] * 2)
+    column, row = picture.place((4.5, 4.5)).astype(int)
+    near = (slice(row - 28, row + 28), slice(column - 28, column + 28))
+    assert (picture.frame[near] != later.frame[near]).any()  # they move
+
+
+def test_touches_are_counted_as_the_rules_do(written: list[Written]) -> None:
+    """In, one step on inside, out and in again: twice."""
+    scene = make_scene(SQUARE, [(1.0, 7.0), (4.0, 7.0), (4.0, 4.0)], Pose(1.5, 4.0, 0.0), num_distractors=1)
+    path = [Pose(x, 4.0, 0.0) for x in (1.5, 2.5, 3.0, 3.5, 2.5, 3.2)]
+    take(scene, pose=path[-1], path=path, on=[False, True, True])
+    assert "found 1 of 2, touched 2" in [note.text for note in written]
+    written.clear()
+    take(scene, path=path[:2])
+    assert "found 0 of 2, touched 0" in [note.text for note in written]
+
+
+@pytest.mark.parametrize("num_distractors", [0, 1])
+@pytest.mark.parametrize("radius", [1.0, 1.25])
+def test_the_legend_has_room(num_distractors: int, radius: float, written: list[Written]) -> None:
+    scene = make_scene(SQUARE, [(2.0, 6.5), (4.5, 4.5)], Pose(1.0, 1.0, 0.0), num_distractors=num_distractors)
+    take(scene, body=Body(capture_radius=radius))
+    legend = [note for note in written if note.middle > rendering.PLAN_SIZE + 30]
+    assert ("keep out" in [note.text for note in legend]) == bool(num_distractors)
+    assert legend[0].left >= rendering.MARGIN + 14
+    assert legend[-1].right <= rendering.PLAN_SIZE - rendering.MARGIN + 1
+    for before, after in itertools.pairwise(legend):
+        assert after.left - before.right >= 20  # for the sign between them
 
 
 # ==== Path ====

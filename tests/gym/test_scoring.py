@@ -16,11 +16,18 @@ from auralnav_gym.agents import plan
 from auralnav_gym.scene import Action, Body, Pose, ShoeBox, move
 from auralnav_gym.scoring import Rewards, as_rewards, reward_terms, shortest_tour, sna, spl
 
-NAMES = ["step", "turn", "walk", "found", "all_found", "progress", "proximity"]
+NAMES = ["step", "turn", "walk", "found", "all_found", "touched", "progress", "proximity"]
 
 
 def terms_of(
-    weights: Rewards, action: int, before: Any, after: Any, on_before: Any, on_after: Any, walked: float = 0.5
+    weights: Rewards,
+    action: int,
+    before: Any,
+    after: Any,
+    on_before: Any,
+    on_after: Any,
+    walked: float = 0.5,
+    num_touched: int = 0,
 ) -> dict[str, float]:
     return reward_terms(
         weights,
@@ -30,52 +37,102 @@ def terms_of(
         distances_after=np.array(after, dtype=float),
         on_before=np.array(on_before, dtype=bool),
         on_after=np.array(on_after, dtype=bool),
+        num_touched=num_touched,
     )
 
 
 # ---- Rewards ---------------------------------------------------------------------------------------------------------
 
-ONES = Rewards(step=1, turn=1, walk=1, found=1, all_found=1, progress=1, proximity=1)
+ONES = Rewards(step=1, turn=1, walk=1, found=1, all_found=1, touched=1, progress=1, proximity=1)
 TRANSITIONS: dict[str, tuple[tuple[Any, ...], dict[str, float]]] = {
     "a step towards the nearer of two": (
         (Action.FORWARD, [3.0, 5.0], [2.5, 5.4], [1, 1], [1, 1]),
-        {"step": 1, "turn": 0, "walk": 0.5, "found": 0, "all_found": 0, "progress": 0.5, "proximity": 1 / 2.5},
+        {
+            "step": 1,
+            "turn": 0,
+            "walk": 0.5,
+            "found": 0,
+            "all_found": 0,
+            "touched": 0,
+            "progress": 0.5,
+            "proximity": 1 / 2.5,
+        },
     ),
     "a step back from it": (
         (Action.BACKWARD, [3.0, 5.0], [3.5, 4.6], [1, 1], [1, 1]),
-        {"step": 1, "turn": 0, "walk": 0.5, "found": 0, "all_found": 0, "progress": -0.5, "proximity": 1 / 3.5},
+        {
+            "step": 1,
+            "turn": 0,
+            "walk": 0.5,
+            "found": 0,
+            "all_found": 0,
+            "touched": 0,
+            "progress": -0.5,
+            "proximity": 1 / 3.5,
+        },
     ),
     "another source becomes the nearest": (
         (Action.FORWARD, [3.0, 3.2], [3.4, 2.8], [1, 1], [1, 1]),
-        {"step": 1, "turn": 0, "walk": 0.5, "found": 0, "all_found": 0, "progress": 0.2, "proximity": 1 / 2.8},
+        {
+            "step": 1,
+            "turn": 0,
+            "walk": 0.5,
+            "found": 0,
+            "all_found": 0,
+            "touched": 0,
+            "progress": 0.2,
+            "proximity": 1 / 2.8,
+        },
     ),
     "a turn to the right": (
         (Action.TURN_RIGHT, [4.0], [4.0], [1], [1]),
-        {"step": 1, "turn": 1, "walk": 0, "found": 0, "all_found": 0, "progress": 0, "proximity": 0.25},
+        {"step": 1, "turn": 1, "walk": 0, "found": 0, "all_found": 0, "touched": 0, "progress": 0, "proximity": 0.25},
     ),
     "a turn to the left": (
         (Action.TURN_LEFT, [4.0], [4.0], [1], [1]),
-        {"step": 1, "turn": 1, "walk": 0, "found": 0, "all_found": 0, "progress": 0, "proximity": 0.25},
+        {"step": 1, "turn": 1, "walk": 0, "found": 0, "all_found": 0, "touched": 0, "progress": 0, "proximity": 0.25},
     ),
     "one of two is found: no jump to the other": (
         (Action.FORWARD, [1.25, 8.0], [0.75, 7.5], [1, 1], [0, 1]),
-        {"step": 1, "turn": 0, "walk": 0.5, "found": 1, "all_found": 0, "progress": 0.5, "proximity": 1 / 7.5},
+        {
+            "step": 1,
+            "turn": 0,
+            "walk": 0.5,
+            "found": 1,
+            "all_found": 0,
+            "touched": 0,
+            "progress": 0.5,
+            "proximity": 1 / 7.5,
+        },
     ),
     "the last one is found": (
         (Action.FORWARD, [0.2, 1.25], [0.4, 0.75], [0, 1], [0, 0]),
-        {"step": 1, "turn": 0, "walk": 0.5, "found": 1, "all_found": 1, "progress": 0.5, "proximity": 0},
+        {"step": 1, "turn": 0, "walk": 0.5, "found": 1, "all_found": 1, "touched": 0, "progress": 0.5, "proximity": 0},
     ),
     "two at once, the last ones": (
         (Action.FORWARD, [1.25, 1.5], [0.75, 1.0], [1, 1], [0, 0]),
-        {"step": 1, "turn": 0, "walk": 0.5, "found": 2, "all_found": 1, "progress": 0.5, "proximity": 0},
+        {"step": 1, "turn": 0, "walk": 0.5, "found": 2, "all_found": 1, "touched": 0, "progress": 0.5, "proximity": 0},
     ),
     "a nearer one that is off does not count": (
         (Action.BACKWARD, [0.5, 4.0], [0.25, 5.0], [0, 1], [0, 1]),
-        {"step": 1, "turn": 0, "walk": 0.5, "found": 0, "all_found": 0, "progress": -1, "proximity": 0.2},
+        {"step": 1, "turn": 0, "walk": 0.5, "found": 0, "all_found": 0, "touched": 0, "progress": -1, "proximity": 0.2},
+    ),
+    "two distractors are entered": (
+        (Action.FORWARD, [3.0], [2.5], [1], [1], 0.5, 2),
+        {
+            "step": 1,
+            "turn": 0,
+            "walk": 0.5,
+            "found": 0,
+            "all_found": 0,
+            "touched": 2,
+            "progress": 0.5,
+            "proximity": 1 / 2.5,
+        },
     ),
     "after the end nothing more is found": (
         (Action.FORWARD, [0.5], [0.5], [0], [0]),
-        {"step": 1, "turn": 0, "walk": 0.5, "found": 0, "all_found": 0, "progress": 0, "proximity": 0},
+        {"step": 1, "turn": 0, "walk": 0.5, "found": 0, "all_found": 0, "touched": 0, "progress": 0, "proximity": 0},
     ),
 }
 
@@ -105,8 +162,9 @@ def test_terms_are_named_like_the_weights() -> None:
         ((Action.TURN_LEFT, [4.0, 5.0], [4.0, 5.0], [1, 1], [1, 1]), -0.5 - 0.1 + 1 / 4),
         ((Action.FORWARD, [1.5, 5.0], [1.0, 5.0], [1, 1], [0, 1]), -0.5 + 100 + 1 / 5),
         ((Action.FORWARD, [0.3, 1.5], [0.3, 1.0], [0, 1], [0, 0]), -0.5 + 100 + 100),
+        ((Action.FORWARD, [3.0, 5.0], [2.5, 5.4], [1, 1], [1, 1], 0.5, 1), -0.5 + 1 / 2.5 - 100),
     ],
-    ids=["step", "turn", "found", "all found"],
+    ids=["step", "turn", "found", "all found", "touched"],
 )
 def test_original_figures(transition: tuple[Any, ...], reward: float) -> None:
     assert sum(terms_of(Rewards.original(), *transition).values()) == pytest.approx(reward)
@@ -136,6 +194,12 @@ def test_a_good_episode_returns_one_to_ten_and_more_than_a_bad_one(num_sources: 
         assert -10 <= bad < 0
 
 
+def test_to_find_a_target_over_a_distractor_does_not_pay() -> None:
+    """Going around costs a little; a touch takes back what finding a target earns."""
+    for weights in (Rewards.default(), Rewards.original()):
+        assert weights.touched <= -weights.found
+
+
 def episode_return(room: ShoeBox, body: Body, pose: Pose, sources: np.ndarray, actions: list[Action]) -> float:
     total, on = 0.0, np.ones(len(sources), dtype=bool)
     distances = np.linalg.norm(sources - pose.position, axis=1)
@@ -153,7 +217,10 @@ def episode_return(room: ShoeBox, body: Body, pose: Pose, sources: np.ndarray, a
     [
         (None, Rewards.default()),
         ("default", Rewards.default()),
-        ("original", Rewards(step=-0.5, turn=-0.1, walk=0, found=100, all_found=100, progress=0, proximity=1)),
+        (
+            "original",
+            Rewards(step=-0.5, turn=-0.1, walk=0, found=100, all_found=100, touched=-100, progress=0, proximity=1),
+        ),
         (Rewards(found=7.0), Rewards(found=7.0)),
         ({"found": 7, "proximity": 0.5}, Rewards(found=7.0, proximity=0.5)),
         ({}, Rewards.default()),

@@ -216,6 +216,34 @@ class TestSoundBank:
         assert copied["sounds"] is bank
         assert copied["one"] is bank[0]
 
+    def test_part_of_some_kinds(self):
+        bank = make_bank({"x": 2, "y": 1, "z": 2})
+        part = bank.of_kinds({"z", "x"})
+        assert part.kinds == ("x", "z")
+        assert part.sample_rate == 8000
+        assert list(part) == [sound for sound in bank if sound.kind != "y"]
+        assert names(bank.of_kinds(["y", "y"])) == ["y/000.wav"]
+
+    @pytest.mark.parametrize(
+        ("kinds", "error", "message"),
+        [
+            (
+                ["x", "w", "v"],
+                ValueError,
+                r"kinds: expected one or more of \['x', 'y'\], .*, actual \['w', 'v'\] among",
+            ),
+            (["w"], ValueError, r"kinds: expected one or more of \['x', 'y'\], .*, actual \['w'\]; name others"),
+            ([], ValueError, r"kinds: expected one or more of \['x', 'y'\], .*, actual \[\]; name others"),
+            ("x", TypeError, r"kinds: expected several strings, such as \('x',\), actual 'x'"),
+        ],
+        ids=["some unknown", "unknown", "none", "string"],
+    )
+    def test_kinds_that_it_has_not_are_refused(self, kinds, error, message):
+        with pytest.raises(error, match=f"^{message}"):
+            make_bank({"x": 2, "y": 1}).of_kinds(kinds)
+        with pytest.raises(error, match=r"^target_kinds: "):
+            make_bank({"x": 2, "y": 1}).of_kinds(kinds, "target_kinds")
+
 
 # ---- split ----
 

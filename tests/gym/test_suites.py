@@ -21,7 +21,10 @@ import soundfile
 
 from auralnav_gym import (
     SUITES,
+    Body,
     CardioidEars,
+    DiffuseSound,
+    Example,
     OmniEars,
     RandomShoeBox,
     Scene,
@@ -32,9 +35,10 @@ from auralnav_gym import (
     load_suite,
     suites,
 )
+from auralnav_gym.agents import fewest_actions
 from auralnav_gym.suites import FINGERPRINTS, suite_seeds
 
-NAMES = ["two-sources-v1", "four-sources-v1", "omni-v1", "random-rooms-v1"]
+NAMES = ["two-sources-v1", "four-sources-v1", "omni-v1", "random-rooms-v1", "distractors-v1", "babble-v1"]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +96,7 @@ def test_two_processes_have_the_same_episodes_to_the_last_bit(tmp_path: Path) ->
     )
     own = digests()
     assert json.loads(other.stdout) == own
-    assert len({digest for suite in own.values() for digest in suite}) == 4 * 20
+    assert len({digest for suite in own.values() for digest in suite}) == len(NAMES) * 20
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -148,18 +152,29 @@ def test_train_and_test_share_no_recording_and_no_scene(name: str, synthetic: So
 
 def test_seeds_are_none_that_a_training_would_use() -> None:
     seeds = [seed for suite in SUITES.values() for seed in suite.seeds]
-    assert len(set(seeds)) == 4 * 500
+    assert len(set(seeds)) == len(NAMES) * 500
     assert min(seeds) >= 2**62  # SB3 takes none from 2^32
     assert max(seeds) < 2**63
     assert suite_seeds("other", 3) == suite_seeds("other", 5)[:3] != suite_seeds("another", 3)
 
 
 def test_what_is_in_the_published_suites() -> None:
-    for name, sources, ears in zip(NAMES, (2, 4, 2, 2), (CardioidEars, CardioidEars, OmniEars, CardioidEars)):  # noqa: B905
+    for name, sources in zip(NAMES, (2, 4, 2, 2, 3, 2), strict=True):
         assert {len(scene.sources) for scene in SUITES[name].scenes} == {sources}
-        assert isinstance(SUITES[name].make_env().unwrapped.ears, ears)
-    for name in NAMES[:3]:
-        assert {scene.room for scene in SUITES[name].scenes} == {ShoeBox(size=(8, 8, 3))}
+        assert isinstance(SUITES[name].make_env().unwrapped.ears, OmniEars if name == "omni-v1" else CardioidEars)
+        if name != "random-rooms-v1":
+            assert {scene.room for scene in SUITES[name].scenes} == {ShoeBox(size=(8, 8, 3))}
+        if name != "babble-v1":
+            assert {scene.background for scene in SUITES[name].scenes} == {None}
+    for scene in SUITES["distractors-v1"].scenes:
+        assert [source.is_target for source in scene.sources] == [True, False, False]
+        assert [source.level_db for source in scene.sources] == [0.0, 6.0, 6.0]
+        assert [source.sound.kind == "speech" for source in scene.sources] == [True, False, False]
+        assert fewest_actions(scene, Body()) < 200  # distractors leave a way in every one of them
+    for background in (scene.background for scene in SUITES["babble-v1"].scenes):
+        assert background.level_db == -10.0
+        assert {sound.kind for sound in background.sounds} == {"speech"}
+        assert set(background.sounds) <= set(SUITES["babble-v1"].test_sounds)
     rooms = [scene.room for scene in SUITES["random-rooms-v1"].scenes]
     sizes = np.array([room.size for room in rooms])
     # Uniform: of 500 numbers the outermost lie within 3 % of the ends (1 - 2 x 0.97^500 = 0.9999995).
@@ -204,9 +219,14 @@ def test_it_warns_when_the_episodes_are_others(monkeypatch: pytest.MonkeyPatch) 
         {"capture_radius": 0.9, "source_spacing": 2.0, "start_distance": 2.0},
         {"listen_seconds": 0.2},
         {"noise_dbfs": -60.0},
+        {"background": 10.0},
         {"ears": CardioidEars(pattern=0.4)},
         {"ears": CardioidEars(angle=1.0)},
         {"max_episode_steps": 100},
+        {"num_distractors": 1},
+        {"target_kinds": ("speech",)},
+        {"goal": "class"},
+        {"goal": "example"},
     ],
     ids=lambda changes: next(iter(changes.items())),
 )
@@ -228,14 +248,51 @@ def test_the_fingerprint_changes_with_the_world(small: Suite, changes: dict) -> 
         lambda scene: replace(
             scene, sources=(replace(scene.sources[0], sound=scene.sources[1].sound), *scene.sources[1:])
         ),
+        lambda scene: replace(scene, sources=(*scene.sources[:-1], replace(scene.sources[-1], is_target=False))),
+        lambda scene: replace(scene, example=Example(scene.sources[0].sound)),
     ],
-    ids=["x", "y", "heading", "noise seed", "order of sources", "start", "level", "sound"],
+    ids=["x", "y", "heading", "noise seed", "order of sources", "start", "level", "sound", "target", "example"],
 )
 def test_the_fingerprint_changes_with_one_scene(small: Suite, change) -> None:
     before = small.fingerprint()
     other = replace(small)
     other.__dict__["scenes"] = (*small.scenes[:-1], change(small.scenes[-1]))
     assert other.fingerprint() != before
+
+
+def test_the_fingerprint_changes_with_the_background_of_one_scene(small: Suite, bank: SoundBank) -> None:
+    background = DiffuseSound(bank[:3], (0, 10, 20))
+    changed = [
+        None,
+        background,
+        replace(background, level_db=1.0),
+        replace(background, starts=(0, 10, 21)),
+        replace(background, sounds=bank[1:4]),
+        DiffuseSound(bank[:2], (0, 10)),
+    ]
+    fingerprints = set()
+    for other_background in changed:
+        other = replace(small)
+        other.__dict__["scenes"] = (*small.scenes[:-1], replace(small.scenes[-1], background=other_background))
+        fingerprints.add(other.fingerprint())
+    assert small.fingerprint() in fingerprints
+    assert len(fingerprints) == len(changed)
+
+
+def test_the_fingerprint_changes_with_the_rules_for_distractors(small: Suite) -> None:
+    """The scenes are the same, and what is louder or told of is all that changes; or what touching does."""
+    worlds = [
+        {"num_distractors": 2, "target_kinds": ("speech",)},
+        {"num_distractors": 2, "target_kinds": ("speech",), "touch": "cost"},
+        {"num_distractors": 2, "target_kinds": ("speech",), "distractor_level_db": 3.0},
+        {"num_distractors": 2, "target_kinds": ("speech",), "distractor_kinds": ("bird", "bell")},
+        {"num_distractors": 2, "target_kinds": ("speech",), "goal": "class"},
+        {"num_distractors": 2, "target_kinds": ("speech",), "goal": "example"},
+    ]
+    suites_ = [replace(small, env_kwargs={**small.env_kwargs, **world}) for world in worlds]
+    assert len({suite.fingerprint() for suite in suites_}) == len(worlds)
+    # Who knows of no distractors is not told of them: nothing happens to fingerprints that were published before.
+    assert replace(small, env_kwargs={**small.env_kwargs, "touch": "cost"}).fingerprint() == small.fingerprint()
 
 
 def test_the_fingerprint_is_the_same_where_the_last_bits_are_others(small: Suite) -> None:
