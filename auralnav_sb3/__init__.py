@@ -8,9 +8,35 @@ from auralnav_sb3.extractor import Normalization, SeparatedCuesExtractor, extrac
 from auralnav_sb3.files import written_whole
 from auralnav_sb3.optimizers import SeparatorAdam
 from auralnav_sb3.pretrained import agent_card, agent_names, load_agent, save_agent
+from auralnav_sb3.pretraining import (
+    PRETRAININGS,
+    Mixtures,
+    Pretraining,
+    SeparationQuality,
+    Windows,
+    evaluate_separator,
+    pairwise_loss,
+    pretrain,
+    pretraining_sounds,
+    separation_loss,
+)
 from auralnav_sb3.replay import AudioReplayBuffer
-from auralnav_sb3.separation import Separator, SeparatorConfig, load_separator
-from auralnav_sb3.statistics import Curve, Interval, bootstrap_curve, bootstrap_mean, interquartile_mean
+from auralnav_sb3.separation import (
+    Separator,
+    SeparatorConfig,
+    load_separator,
+    save_separator,
+    separator_card,
+    separator_names,
+)
+from auralnav_sb3.statistics import (
+    Curve,
+    Interval,
+    bootstrap_curve,
+    bootstrap_gap_closed,
+    bootstrap_mean,
+    interquartile_mean,
+)
 from auralnav_sb3.symmetry import MirroredReplayBuffer
 from auralnav_sb3.training import (
     ALGORITHMS,
@@ -29,27 +55,34 @@ from auralnav_sb3.vec_separated_cues import VecSeparatedCues
 __all__ = [
     "ALGORITHMS",
     "HYPERPARAMETERS",
+    "PRETRAININGS",
     "RECIPES",
     "AudioReplayBuffer",
     "Curve",
     "Evaluation",
     "Interval",
     "MirroredReplayBuffer",
+    "Mixtures",
     "Normalization",
+    "Pretraining",
     "ProgressCallback",
     "Recipe",
     "Run",
     "SeparatedCuesExtractor",
+    "SeparationQuality",
     "Separator",
     "SeparatorAdam",
     "SeparatorConfig",
     "TrainingLog",
     "VecSeparatedCues",
+    "Windows",
     "agent_card",
     "agent_names",
     "bootstrap_curve",
+    "bootstrap_gap_closed",
     "bootstrap_mean",
     "evaluate",
+    "evaluate_separator",
     "evaluation_wrap",
     "extract_features",
     "extractor_kwargs",
@@ -58,11 +91,18 @@ __all__ = [
     "load_separator",
     "make_cue_env",
     "make_model",
+    "pairwise_loss",
     "plot_curves",
+    "pretrain",
+    "pretraining_sounds",
     "read_log",
     "run_all",
     "save_agent",
+    "save_separator",
     "senses_of",
+    "separation_loss",
+    "separator_card",
+    "separator_names",
     "table",
     "to_audio",
     "to_csv",

@@ -18,7 +18,8 @@ import math
 
 import torch
 from torch import Tensor
-from torchaudio.functional import spectrogram
+from torch.nn.functional import cosine_similarity
+from torchaudio.functional import melscale_fbanks, spectrogram
 
 SPEED_OF_SOUND = 343.0  # m/s, in air at 20 degrees Celsius
 
@@ -31,6 +32,12 @@ SILENT_WEIGHT = 1e-6
 VOLUME_FLOOR = 1e-3
 # One unit of the ILD feature, in dB.
 ILD_UNIT = 10.0
+# Bands, evenly spaced on the mel scale, in which sounds are compared: few, as two sounds of one kind differ in detail.
+LIKENESS_BANDS = 16
+# Power of a band, over that of the loudest, below which it makes no difference how much quieter it is: -60 dB.
+LIKENESS_FLOOR = 1e-6
+# Power of a waveform below which it is like nothing: -120 dB relative to full scale.
+SILENT_POWER = 1e-12
 
 MEAN_CUES = ("ipd", "ild", "volume")
 WEIGHTED_CUES = ("sin_ipd", "cos_ipd", "ild", "log_volume")
@@ -182,7 +189,68 @@ def order_by_energy(sources: Tensor) -> Tensor:
     Returns:
         (B, S, N), the same waveforms.
     """
-    order = sources.square().sum(dim=-1).argsort(dim=1, descending=True, stable=True)  # (B, S)
+    return _in_order_of(sources.square().sum(dim=-1), sources)
+
+
+def order_by_likeness(
+    sources: Tensor, example: Tensor, sample_rate: int, n_fft: int = 256, hop_length: int = 128
+) -> Tensor:
+    """Sort the sources of each item by their `likeness` to an example, the most alike first; equal ones stay.
+
+    Args:
+        sources: (B, S, N) waveforms, N > n_fft // 2.
+        example: (B, M) waveforms, M > n_fft // 2.
+        sample_rate: Hz, of both.
+        n_fft: See `stft`.
+        hop_length: See `stft`.
+
+    Returns:
+        (B, S, N), the same waveforms.
+    """
+    return _in_order_of(likeness(sources, example, sample_rate, n_fft, hop_length), sources)
+
+
+def likeness(sources: Tensor, example: Tensor, sample_rate: int, n_fft: int = 256, hop_length: int = 128) -> Tensor:
+    """How much the sources sound like an example: the cosine of the angle between their spectra in dB.
+
+    The spectra are long-term averages (LTAS, as in Byrne et al. 1994, "An international comparison of long-term average
+    speech spectra"): the mean power over time, to which pauses add next to nothing, in `LIKENESS_BANDS` triangular
+    bands on the mel scale. In dB and with its mean over the bands taken away, such a spectrum tells timbre and no
+    level, and the cosine is Pearson's correlation. When something sounds within the window makes no difference.
+
+    Args:
+        sources: (B, S, N) waveforms, N > n_fft // 2.
+        example: (B, M) waveforms, M > n_fft // 2.
+        sample_rate: Hz, of both.
+        n_fft: See `stft`.
+        hop_length: See `stft`.
+
+    Returns:
+        (B, S), in [-1, 1]; -1 where the source or the example is silent. The level of neither makes a difference.
+    """
+    ours, theirs = (_timbre(each, sample_rate, n_fft, hop_length) for each in (sources, example.unsqueeze(1)))
+    audible = _is_audible(sources) & _is_audible(example).unsqueeze(1)  # (B, S)
+    return torch.where(audible, cosine_similarity(ours, theirs, dim=-1), -1.0)
+
+
+def _timbre(signal: Tensor, sample_rate: int, n_fft: int, hop_length: int) -> Tensor:
+    """Long-term average spectrum in log power, zero in the mean: (..., N) -> (..., `LIKENESS_BANDS`)."""
+    power = stft(signal, n_fft, hop_length).abs().square().mean(dim=-1)  # (..., F)
+    bands = melscale_fbanks(n_fft // 2 + 1, 0.0, sample_rate / 2, LIKENESS_BANDS, sample_rate)  # (F, bands)
+    power = power @ bands.to(power)
+    loudest = power.amax(dim=-1, keepdim=True).clamp_min(torch.finfo(power.dtype).tiny / LIKENESS_FLOOR)
+    spectrum = torch.maximum(power, LIKENESS_FLOOR * loudest).log()
+    return spectrum - spectrum.mean(dim=-1, keepdim=True)
+
+
+def _is_audible(signal: Tensor) -> Tensor:
+    """(..., N) -> (...) bool."""
+    return signal.square().mean(dim=-1) > SILENT_POWER
+
+
+def _in_order_of(scores: Tensor, sources: Tensor) -> Tensor:
+    """Sort the sources, (B, S, N), by scores, (B, S), from high to low; equal ones stay as they are."""
+    order = scores.argsort(dim=1, descending=True, stable=True)
     return torch.take_along_dim(sources, order.unsqueeze(-1), dim=1)
 
 

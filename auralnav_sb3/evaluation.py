@@ -158,6 +158,16 @@ def table(evaluations: Mapping[str, Evaluation], metrics: Sequence[str] = METRIC
         [name, each.suite, str(len(each.episodes)), *(str(each.interval(metric)) for metric in metrics)]
         for name, each in evaluations.items()
     ]
+    return markdown_table(header, rows)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with columns that line up in the source too.
+
+    Args:
+        header: A name a column.
+        rows: A cell a column each.
+    """
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = [header, ["-" * width for width in widths], *rows]
     return "\n".join(

@@ -24,13 +24,13 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -79,6 +79,7 @@ def run_all(
     processes: int = 2,
     sounds: SoundBank | str | os.PathLike[str] | None = None,
     episodes: int | None = None,
+    only: Collection[str] | None = None,
 ) -> list[Run]:
     """Train and evaluate every recipe with every seed, each in a process of its own, with one thread.
 
@@ -93,17 +94,22 @@ def run_all(
         processes: How many run at the same time.
         sounds: See `make_cue_env`; the evaluation is on the test sounds.
         episodes: Of the suite, to evaluate on; None: all.
+        only: The names of those to run now; None: all.
 
     Returns:
-        The runs, recipe by recipe, seed by seed.
+        The runs, recipe by recipe, seed by seed; of the recipes that were not to be run, those that are finished.
 
     Raises:
-        ValueError: A name that cannot be a folder's, a folder that holds a run with other settings, or processes below
-            1.
+        ValueError: A name that cannot be a folder's, a folder that holds a run with other settings, a name in ``only``
+            that no recipe has, or processes below 1.
         RuntimeError: Some runs failed. The others were finished first.
     """
     if sounds is not None:  # recordings are read once
         recipes = {name: replace(recipe, suite=recipe.load_suite(sounds)) for name, recipe in recipes.items()}
+    wanted = recipes.keys() if only is None else set(only)
+    unknown = sorted(wanted - recipes.keys())
+    if unknown:
+        raise ValueError(f"only: expected names of recipes, {list(recipes)}, actual: {unknown} among them")
     jobs = [
         _Job(name, recipe, seed, Path(folder) / name / f"seed-{seed}", episodes)
         for seed in seeds
@@ -113,7 +119,8 @@ def run_all(
         raise ValueError(f"processes: expected at least 1, actual: {processes}")
     for job in jobs:
         job.check()
-    failed = _run_in_processes([job for job in jobs if not job.is_finished], processes)
+    jobs = [job for job in jobs if job.name in wanted or job.is_finished]
+    failed = run_in_processes([job for job in jobs if not job.is_finished], processes)
     if failed:
         logs = ", ".join(str(job.folder / _LOG) for job in failed)
         raise RuntimeError(f"{len(failed)} of {len(jobs)} runs failed; see {logs}")
@@ -190,6 +197,14 @@ def main(recipes: Mapping[str, Recipe], description: str, output: str, steps: in
         output: The default folder.
         steps: The default of the environment steps of each training.
     """
+    args = make_parser(description, output, steps).parse_args()
+    runs = run_command(recipes, args)
+    print(write_tables(runs, args.output))
+    plot_curves(runs, args.output / "curves.png")
+
+
+def make_parser(description: str, output: str, steps: int) -> argparse.ArgumentParser:
+    """Make the command line of `main`, for commands that have more to ask than it has."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--steps", type=int, default=steps, help="environment steps of each training")
@@ -198,18 +213,27 @@ def main(recipes: Mapping[str, Recipe], description: str, output: str, steps: in
     add("--sounds", type=Path, help="folder of recordings; the synthetic bank otherwise")
     add("--processes", type=int, default=2, help="trainings at the same time")
     add("--output", type=Path, default=Path(output), help="folder for what is written; what is there is gone on with")
-    args = parser.parse_args()
+    return parser
+
+
+def run_command(
+    recipes: Mapping[str, Recipe], args: argparse.Namespace, only: Collection[str] | None = None
+) -> list[Run]:
+    """Run recipes (`run_all`) as the arguments of `make_parser` say; leaves the program after Ctrl-C."""
     recipes = {name: replace(recipe, steps=args.steps) for name, recipe in recipes.items()}
     try:
-        runs = run_all(recipes, range(args.seeds), args.output, args.processes, args.sounds, args.episodes)
+        return run_all(recipes, range(args.seeds), args.output, args.processes, args.sounds, args.episodes, only)
     except KeyboardInterrupt:
         sys.exit("Interrupted. The same command goes on from here.")
-    to_csv(runs, args.output / "results.csv")
-    table = to_markdown(runs)
-    with written_whole(args.output / "results.md") as path:
-        path.write_text(table + "\n", encoding="utf-8")
-    plot_curves(runs, args.output / "curves.png")
-    print(table)
+
+
+def write_tables(runs: Sequence[Run], folder: Path, more: str = "") -> str:
+    """Write results.csv and results.md, and return what is in the latter: `to_markdown`, and more below it."""
+    to_csv(runs, folder / "results.csv")
+    text = "\n\n".join(filter(None, (to_markdown(runs), more)))
+    with written_whole(folder / "results.md") as path:
+        path.write_text(text + "\n", encoding="utf-8")
+    return text
 
 
 # ---- Runs ------------------------------------------------------------------------------------------------------------
@@ -263,12 +287,37 @@ class _Job:
             path.write_text(json.dumps(asdict(run), indent=1) + "\n")
 
 
-def _run_in_processes(jobs: Sequence[_Job], processes: int) -> list[_Job]:
+class Result(Protocol):
+    """What a job came to."""
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Of the agent."""
+
+
+class Job(Protocol):
+    """What has a process of its own (`run_in_processes`), to which it is pickled; its string is its name."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it writes; its ``log.txt`` is there."""
+
+    def run(self) -> None:
+        """Do all there is to do, and leave the result in the folder."""
+
+    def result(self) -> Result:
+        """Read the result, once it has been run."""
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
+def run_in_processes(jobs: Sequence[AnyJob], processes: int) -> list[AnyJob]:
     """Run all, so many at a time; returns those that failed. Whatever ends it early ends the processes too."""
     # Not forked: torch's threads do not survive that.
     context = multiprocessing.get_context("spawn")
     waiting, failed = list(jobs), []
-    running: dict[Any, tuple[BaseProcess, _Job]] = {}  # by what tells that the process has ended
+    running: dict[Any, tuple[BaseProcess, AnyJob]] = {}  # by what tells that the process has ended
     try:
         while waiting or running:
             while waiting and len(running) < processes:
@@ -295,7 +344,7 @@ def _run_in_processes(jobs: Sequence[_Job], processes: int) -> list[_Job]:
     return failed
 
 
-def _run_quietly(job: _Job) -> None:
+def _run_quietly(job: Job) -> None:
     """What a process does; it prints to its log."""
     # Ctrl-C reaches every process of a terminal; this one has nothing to say to it, its checkpoints are written.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -22,7 +22,12 @@ from auralnav_sb3.separation import SeparatorConfig, load_separator
 
 # The cues that each aggregation gives a source, in their order.
 AGGREGATIONS = {"mean": cues.MEAN_CUES, "weighted": cues.WEIGHTED_CUES}
-ORDERS = ("none", "energy")
+ORDERS = ("none", "energy", "example")
+# What the separator's slots hold: every source one of its own, or the targets together first and all else second.
+SLOTS = ("sources", "target")
+NUM_TARGET_SLOTS = 2
+# The parts that an observation may have, by the number of axes of each.
+_NUM_AXES = {"audio": 2, "agent": 1, "goal": 1, "example": 1}
 # What becomes of AuralNav's ``agent`` in a mirror along the x axis, by its length: of motion (along the heading, turn),
 # of the pose (x, y, cosine and sine of the heading), of both.
 _AGENT_SIGNS: dict[int, tuple[float, ...]] = {
@@ -74,21 +79,25 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
     (A step of two ears and 4000 samples takes 64 kB of a replay buffer, SB3's default size 64 GB; `VecSeparatedCues`
     stores the features instead, if the separator is frozen.)
 
-    Observations: a dict of ``audio``, (2, N) float32, left and right ear, and, if the space has it, ``agent``, (A,).
+    Observations: a dict of ``audio``, (2, N) float32, left and right ear, and, if the space has them, ``agent``, (A,),
+    what the agent knows of itself, and what it is told to look for: ``goal``, (G,), the kind of sound, and ``example``,
+    (M,), a sound of that kind.
 
-    Features, K * S + A numbers, source by source::
+    Features, K * S + A + G numbers, source by source::
 
-        cue 0 of source 0, ..., cue K - 1 of source 0, cue 0 of source 1, ..., cue K - 1 of source S - 1, agent
+        cue 0 of source 0, ..., cue K - 1 of source 0, cue 0 of source 1, ..., cue K - 1 of source S - 1, agent, goal
 
-    with K = 4 (`cues.aggregate_weighted`) or 3 (`cues.aggregate_mean`).
+    with K = 4 (`cues.aggregate_weighted`) or 3 (`cues.aggregate_mean`). The example is no feature: ``order="example"``
+    sorts the sources by it.
 
-    Stacked frames: over ``VecFrameStack(venv, k)`` the observations are (2, k * N) and (k * A,), the oldest frame
-    first, and ``num_frames=k`` extracts the features of each frame, k * (K * S + A) numbers, the oldest first again,
-    as VecFrameStack gives them over `VecSeparatedCues`. There the frames before an episode's first are zeros, and so
-    they are here: a frame of nothing but zeros, in audio and agent, with only such frames before it, gives zeros,
-    whatever ``frame_normalization`` says; the newest frame never counts as one of them. With a pose no other frame
-    looks like that. Without it, an episode that begins in digital silence is taken for one that begins later, which
-    makes no difference unless ``frame_normalization`` is given: silence has zeros for cues.
+    Stacked frames: over ``VecFrameStack(venv, k)`` the observations are (2, k * N), (k * A,), (k * G,) and (k * M,),
+    the oldest frame first, and ``num_frames=k`` extracts the features of each frame, k * (K * S + A + G) numbers, the
+    oldest first again, as VecFrameStack gives them over `VecSeparatedCues`. There the frames before an episode's first
+    are zeros, and so they are here: a frame of nothing but zeros, in every part of the observation, with only such
+    frames before it, gives zeros, whatever ``frame_normalization`` says; the newest frame never counts as one of them.
+    With a pose or a goal no other frame looks like that. Without them, an episode that begins in digital silence is
+    taken for one that begins later, which makes no difference unless ``frame_normalization`` is given: silence has
+    zeros for cues.
 
     Every extractor owns its separator. SB3 makes one for each network: DQN's target network then has a separator of its
     own, which SB3's target update brings along. The orthogonal initialisation of SB3's actor-critic policies does not
@@ -101,16 +110,18 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
     ``custom_objects={"policy_kwargs": ...}`` naming another separator of the same architecture.
 
     Args:
-        observation_space: ``Dict(audio=Box(2, N))`` or ``Dict(audio=Box(2, N), agent=Box(A,))``, of one frame or
-            of ``num_frames`` stacked ones.
-        separator: "compact" or "full" (untrained), a `SeparatorConfig` (untrained), the path of an Asteroid file, a hub
-            name, or a module that maps (B, N) to (B, S, N), which is copied (`load_separator`).
-        num_sources: S, the sources to separate.
+        observation_space: ``Dict(audio=Box(2, N))``, with any of ``agent=Box(A,)``, ``goal=Box(G,)`` and
+            ``example=Box(M,)`` beside it, of one frame or of ``num_frames`` stacked ones.
+        separator: "any-order" or "speech-first" (shipped, trained for two slots at 8 kHz), "compact" or "full"
+            (untrained), a `SeparatorConfig` (untrained), the path of an Asteroid file, a hub name, or a module that
+            maps (B, N) to (B, S, N), which is copied (`load_separator`).
+        num_sources: S, the sources to separate: the slots of the separator.
         aggregation: "weighted" or "mean".
         freeze_separator: The separator keeps its weights and stays in evaluation mode, and no gradient is computed in
             it. False trains it with the policy, end to end.
         order: "none" leaves the sources in the separator's order; "energy" puts the loudest first, so that the
-            separator's arbitrary order does not reach the policy.
+            separator's arbitrary order does not reach the policy; "example" puts first what sounds most like the
+            example (`cues.order_by_likeness`).
         sample_rate: Hz, of the audio.
         ear_spacing: Metres between the ears; decides up to which frequency "weighted" trusts the IPD.
         n_fft: Samples in a window of the STFT.
@@ -124,8 +135,8 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
     Raises:
         FileNotFoundError: The separator is neither a file nor to be had from the hub.
         TypeError: separator is of no such kind.
-        ValueError: Another observation space, an unknown choice, a separator made for another number of sources,
-            sample rate or window, or a normalization of another number of features.
+        ValueError: Another observation space, an unknown choice, order="example" without an example, a separator made
+            for another number of sources, sample rate or window, or a normalization of another number of features.
     """
 
     def __init__(
@@ -159,18 +170,24 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
         ):
             if value < 1:
                 raise ValueError(f"{name}: expected at least 1, actual {value!r}")
-        audio_shape, agent_dim = _frame_shapes(observation_space, num_frames)
-        num_samples = audio_shape[-1]
-        frame_dim = len(AGGREGATIONS[aggregation]) * num_sources + agent_dim
+        lengths = _frame_lengths(observation_space, num_frames)
+        if order == "example" and "example" not in lengths:
+            raise ValueError(
+                'order: expected observations with an example for "example", as those of an environment made with '
+                f'goal="example", actual {observation_space}'
+            )
+        num_samples = lengths["audio"]
+        frame_dim = len(AGGREGATIONS[aggregation]) * num_sources + lengths.get("agent", 0) + lengths.get("goal", 0)
 
         super().__init__(observation_space, features_dim=num_frames * frame_dim)
         self.observation_space = observation_space
         self.separator = load_separator(separator, num_sources, sample_rate, window_samples=num_samples, seed=seed)
-        self.separator.check_shape(audio_shape)
-        if num_samples <= n_fft // 2:
-            raise ValueError(
-                f"n_fft: expected less than twice the N = {num_samples} samples of the audio, actual {n_fft}"
-            )
+        self.separator.check_shape((2, num_samples))
+        for key in ("audio", "example") if order == "example" else ("audio",):
+            if lengths[key] <= n_fft // 2:
+                raise ValueError(
+                    f"n_fft: expected less than twice the {lengths[key]} samples of the {key}, actual {n_fft}"
+                )
         self.separator.requires_grad_(not freeze_separator)
         for weight in self.separator.parameters():
             weight.belongs_to_separator = True  # type: ignore[attr-defined]  # read by SeparatorAdam
@@ -181,6 +198,7 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
         self.hop_length = hop_length
         self.ear_spacing = ear_spacing
         self.num_ipd_bins = cues.num_unaliased_bins(ear_spacing, sample_rate, n_fft)
+        self.frame_lengths = lengths
         self.num_frames = num_frames
         self.frame_normalization = frame_normalization
         self.normalization = normalization
@@ -212,62 +230,65 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
 
         Left and right ear change places: IPD and ILD change their sign. Of pose (x, y, cos, sin) and motion (along,
         turn) the mirror changes y, the sine and the turn. Nearly so for the plain mean: an IPD of exactly pi, as the
-        real bins at both ends of the spectrum can have, stays pi.
+        real bins at both ends of the spectrum can have, stays pi. What is looked for is the same in a mirror.
 
         Raises:
             ValueError: The features are normalized, or ``agent`` is neither pose nor motion.
         """
         if self.frame_normalization or self.normalization:
             raise ValueError("normalization: expected None, as a shifted feature has no sign, actual one")
-        num_sources, num_cues = self.separator.num_sources, len(AGGREGATIONS[self.aggregation])
-        agent_dim = self.features_dim // self.num_frames - num_sources * num_cues
+        agent_dim, goal_dim = (self.frame_lengths.get(key, 0) for key in ("agent", "goal"))
         if agent_dim not in _AGENT_SIGNS:
             raise ValueError(
                 f"agent: expected a pose, a motion or both, {list(_AGENT_SIGNS)} numbers, actual {agent_dim}"
             )
         of_cues = [-1.0 if name in cues.SIDED_CUES else 1.0 for name in AGGREGATIONS[self.aggregation]]
-        frame = [*of_cues * num_sources, *_AGENT_SIGNS[agent_dim]]
+        frame = [*of_cues * self.separator.num_sources, *_AGENT_SIGNS[agent_dim], *[1.0] * goal_dim]
         return np.array(frame * self.num_frames, dtype=np.float32)
 
     def forward(self, observations: dict[str, Tensor], sources: Tensor | None = None) -> Tensor:
         """Extract the features.
 
         Args:
-            observations: audio, (B, 2, N), and agent, (B, A), if the observation space has it; (B, 2, k * N) and
-                (B, k * A) where k frames are stacked.
+            observations: audio, (B, 2, N), and the other parts of the observation space, (B, A), (B, G) and (B, M);
+                (B, 2, k * N), (B, k * A), (B, k * G) and (B, k * M) where k frames are stacked.
             sources: (B, S, N), mono, to be used in place of those that the separator finds; for single frames only.
 
         Returns:
-            (B, K * S + A), or (B, k * (K * S + A)).
+            (B, K * S + A + G), or (B, k * (K * S + A + G)).
 
         Raises:
             ValueError: audio of another shape, or with samples that are not finite.
         """
-        audio = observations["audio"]
-        frames = audio.unflatten(-1, (self.num_frames, -1)).transpose(1, 2)  # (B, k, 2, N)
-        heard = frames.flatten(0, 1)  # (B * k, 2, N)
+        frames = {
+            key: observations[key].unflatten(-1, (self.num_frames, -1)).movedim(-2, 1) for key in self.frame_lengths
+        }  # (B, k, 2, N), (B, k, A), ...
+        heard = frames["audio"].flatten(0, 1)  # (B * k, 2, N)
+        example = frames["example"].flatten(0, 1) if self.order == "example" else None  # (B * k, M)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_separator):
-            sources = self.separate(heard) if sources is None else self.arrange(sources)
+            sources = self.separate(heard, example) if sources is None else self.arrange(sources, example)
             features = self.aggregate(heard, sources).flatten(start_dim=1)  # (B * k, S, K) -> (B * k, S * K)
         features = features.unflatten(0, (-1, self.num_frames))  # (B, k, S * K)
-        empty = (frames == 0).flatten(start_dim=2).all(dim=-1)  # (B, k)
-        if "agent" in observations:
-            agent = observations["agent"].unflatten(-1, (self.num_frames, -1))  # (B, k, A)
-            features = torch.cat((features, agent), dim=-1)
-            empty = empty & (agent == 0).all(dim=-1)
+        features = torch.cat((features, *(frames[key] for key in ("agent", "goal") if key in frames)), dim=-1)
         features = self.normalize_frame(features)
+        empty = torch.stack([(part == 0).flatten(start_dim=2).all(dim=-1) for part in frames.values()]).all(dim=0)
         # The run of empty frames at the beginning, the newest not among them: before the episode's first observation.
         padding = empty[:, :-1].cumprod(dim=1).bool()
         features = torch.cat((features[:, :-1].masked_fill(padding.unsqueeze(-1), 0.0), features[:, -1:]), dim=1)
         return self.normalize(features.flatten(start_dim=1))
 
-    def separate(self, audio: Tensor) -> Tensor:
-        """Separate, and sort if `order` says so: (B, 2, N) -> (B, S, N)."""
-        return self.arrange(self.separator(audio))
+    def separate(self, audio: Tensor, example: Tensor | None = None) -> Tensor:
+        """Separate, and sort if `order` says so, by an example, (B, M), if need be: (B, 2, N) -> (B, S, N)."""
+        return self.arrange(self.separator(audio), example)
 
-    def arrange(self, sources: Tensor) -> Tensor:
-        """Sort sources, (B, S, N), if `order` says so."""
-        return cues.order_by_energy(sources) if self.order == "energy" else sources
+    def arrange(self, sources: Tensor, example: Tensor | None = None) -> Tensor:
+        """Sort sources, (B, S, N), if `order` says so, by an example, (B, M), if need be."""
+        if self.order == "energy":
+            return cues.order_by_energy(sources)
+        if self.order == "example":
+            assert example is not None
+            return cues.order_by_likeness(sources, example, self.separator.sample_rate, self.n_fft, self.hop_length)
+        return sources
 
     def aggregate(self, audio: Tensor, sources: Tensor) -> Tensor:
         """Pool the cues of the mixture for each source: (B, 2, N), (B, S, N) -> (B, S, K)."""
@@ -305,11 +326,11 @@ def extract_features(
 
     Args:
         extractor: On any device.
-        observations: audio, (n, 2, N), and agent, (n, A), if its observation space has it. Not changed.
+        observations: audio, (n, 2, N), and the other parts of its observation space. Not changed.
         sources: (n, S, N), mono, to be used in place of those that the separator finds.
 
     Returns:
-        (n, K * S + A) float32.
+        (n, features_dim) float32.
     """
     weights = itertools.chain(extractor.parameters(), extractor.buffers())
     device = next((weight.device for weight in weights), torch.device("cpu"))
@@ -325,22 +346,41 @@ def extract_features(
         return features.cpu().numpy()
 
 
-def extractor_kwargs(env: gym.Env | VecEnv) -> dict[str, Any]:
+def extractor_kwargs(env: gym.Env | VecEnv, slots: str = "sources") -> dict[str, Any]:
     """Read off an environment what the extractor must know of it.
 
     Args:
-        env: With the attributes ``num_sources``, ``sample_rate`` (Hz) and ``ears.spacing`` (metres), as AuralNav's; of
-            parallel environments the first answers for all.
+        env: With the attributes ``num_sources``, ``num_distractors``, ``sample_rate`` (Hz) and ``ears.spacing``
+            (metres), as AuralNav's; of parallel environments the first answers for all.
+        slots: "sources": the separator has a slot for every source, distractors among them; "target": it has two, the
+            first for the targets together and the second for everything else.
 
     Returns:
-        ``num_sources``, ``sample_rate`` and ``ear_spacing``, to pass on as ``features_extractor_kwargs``.
+        ``num_sources`` (as many as slots), ``sample_rate`` and ``ear_spacing``, to pass on as
+        ``features_extractor_kwargs``.
+
+    Raises:
+        ValueError: Unknown slots.
     """
-    names = ("num_sources", "sample_rate", "ears")
+    check_slots(slots)
+    names = ("num_sources", "num_distractors", "sample_rate", "ears")
     if isinstance(env, VecEnv):
-        num_sources, sample_rate, ears = (env.get_attr(name, indices=0)[0] for name in names)
+        num_sources, num_distractors, sample_rate, ears = (env.get_attr(name, indices=0)[0] for name in names)
     else:
-        num_sources, sample_rate, ears = (env.get_wrapper_attr(name) for name in names)
-    return {"num_sources": num_sources, "sample_rate": sample_rate, "ear_spacing": ears.spacing}
+        num_sources, num_distractors, sample_rate, ears = (env.get_wrapper_attr(name) for name in names)
+    num_slots = NUM_TARGET_SLOTS if slots == "target" else num_sources + num_distractors
+    return {"num_sources": num_slots, "sample_rate": sample_rate, "ear_spacing": ears.spacing}
+
+
+def check_slots(slots: str, order: str = "none") -> None:
+    """Raise a ValueError unless slots are one of `SLOTS` and go together with the order."""
+    if slots not in SLOTS:
+        raise ValueError(f"slots: expected one of {list(SLOTS)}, actual {slots!r}")
+    if slots == "target" and order != "none":
+        raise ValueError(
+            'order: expected "none" with slots="target", whose order tells the targets from the rest, actual '
+            f'{order!r}; set order="none"'
+        )
 
 
 class _Normalize(nn.Module):
@@ -371,27 +411,28 @@ def _normalizer(name: str, normalization: Normalization | None, num_features: in
     return _Normalize(normalization)
 
 
-def _frame_shapes(space: spaces.Space, num_frames: int) -> tuple[tuple[int, ...], int]:
-    """Return the shape of a frame's audio and A, 0 without agent.
+def _frame_lengths(space: spaces.Space, num_frames: int) -> dict[str, int]:
+    """Return N, A, G and M by the keys of a frame, those that the space has.
 
     Raises:
         ValueError: Another space than the extractor's docstring says.
     """
-    wanted = "Dict(audio=Box(2, N)) or Dict(audio=Box(2, N), agent=Box(A,))"
     boxes = space.spaces if isinstance(space, spaces.Dict) else {}
-    audio, agent = boxes.get("audio"), boxes.get("agent")
+    shapes = {key: box.shape for key, box in boxes.items() if isinstance(box, spaces.Box)}
     if (
-        boxes.keys() - {"audio", "agent"}
-        or not isinstance(audio, spaces.Box)
-        or len(audio.shape) != 2
-        or audio.shape[0] != 2
-        or (agent is not None and (not isinstance(agent, spaces.Box) or len(agent.shape) != 1))
+        shapes.keys() != boxes.keys()
+        or "audio" not in shapes
+        or any(len(shape) != _NUM_AXES.get(key) for key, shape in shapes.items())
+        or shapes["audio"][0] != 2
     ):
-        raise ValueError(f"observation_space: expected {wanted}, actual {space}")
-    agent_dim = 0 if agent is None else agent.shape[0]
-    if audio.shape[1] % num_frames or agent_dim % num_frames:
+        raise ValueError(
+            "observation_space: expected Dict(audio=Box(2, N)) or one with any of agent=Box(A,), goal=Box(G,) and "
+            f"example=Box(M,) beside it, actual {space}"
+        )
+    lengths = {key: shape[-1] for key, shape in shapes.items()}
+    if any(length % num_frames for length in lengths.values()):
         raise ValueError(
             f"num_frames: expected an observation space of {num_frames} frames, each as long as the other, as "
             f"VecFrameStack makes it over the environment, actual {space}"
         )
-    return (audio.shape[0], audio.shape[1] // num_frames), agent_dim // num_frames
+    return {key: length // num_frames for key, length in lengths.items()}

@@ -5,24 +5,20 @@ In the order of use::
     model = load_agent("two-sources")  # an SB3 model that acts on what the ears hear
     evaluate(model, "two-sources-v1")
 
-An agent is a folder of three files: ``weights.safetensors``, what its networks weigh; ``agent.json``, what they are;
-and ``README.md``, the card: what it was trained on, how, and what it reaches. None of them can hold code.
+An agent is a folder of three files, as `auralnav_sb3.shelf` says: its weights, ``agent.json`` and the card.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from asteroid.models import DPRNNTasNet
 from gymnasium import spaces
-from safetensors.torch import load_file, save_file
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
@@ -31,21 +27,19 @@ from torch import Tensor
 from auralnav_gym.scene import Action
 from auralnav_sb3.conversion import acting_extractor
 from auralnav_sb3.extractor import SeparatedCuesExtractor
-from auralnav_sb3.files import written_whole
 from auralnav_sb3.replay import AudioReplayBuffer
 from auralnav_sb3.separation import Separator
+from auralnav_sb3.shelf import Shelf
 from auralnav_sb3.training import ALGORITHMS
 
-AGENTS_FOLDER = Path(__file__).parent / "agents"
-_WEIGHTS, _SETTINGS = "weights.safetensors", "agent.json"
-CARD = "README.md"
+AGENTS = Shelf("agent", Path(__file__).parent / "agents")
 # Q-learning's second network: a copy of the first, as good as equal when the training is over.
 _TARGETS = {"q_net_target.": "q_net.", "quantile_net_target.": "quantile_net."}
 
 
 def agent_names() -> tuple[str, ...]:
     """The agents that are shipped."""
-    return tuple(sorted(path.parent.name for path in AGENTS_FOLDER.glob(f"*/{_SETTINGS}")))
+    return AGENTS.names()
 
 
 def agent_card(name: str) -> str:
@@ -54,7 +48,7 @@ def agent_card(name: str) -> str:
     Raises:
         ValueError: There is no agent of that name.
     """
-    return (_folder(name) / CARD).read_text()
+    return AGENTS.card(name)
 
 
 def load_agent(
@@ -72,15 +66,14 @@ def load_agent(
         device: "cpu", "cuda", "auto".
 
     Raises:
-        ValueError: There is no such agent, its files do not fit each other, or the environment is not for it.
+        FileNotFoundError: Its weights are not there.
+        ValueError: There is no such agent, its files are corrupt or do not fit each other, or the environment is not
+            for it.
     """
-    folder = _folder(name_or_folder)
-    settings = json.loads((folder / _SETTINGS).read_text())
-    with torch.random.fork_rng(devices=[]):  # the weights that it starts with are thrown away
-        network = DPRNNTasNet(**settings["separator"])
+    settings, weights = AGENTS.read(name_or_folder)
     arguments = {
         **settings["extractor"],
-        "separator": Separator(network),
+        "separator": Separator.from_settings(settings["separator"]),
     }
     policy_kwargs = {
         **settings["policy_kwargs"],
@@ -93,7 +86,7 @@ def load_agent(
         # SB3 has no n-step returns for dict observations; this buffer makes them.
         replay_buffer_kwargs = {"n_steps": hyperparameters.pop("n_steps", 1), "gamma": hyperparameters["gamma"]}
         hyperparameters |= {"replay_buffer_class": AudioReplayBuffer, "replay_buffer_kwargs": replay_buffer_kwargs}
-    spaces_alone = DummyVecEnv([lambda: _Spaces(settings["observation_shapes"])])
+    spaces_alone = DummyVecEnv([lambda: _Spaces(settings["observations"])])
     with torch.random.fork_rng(devices=[]):  # the weights that it starts with are thrown away
         model: Any = algorithm(
             settings["policy"],
@@ -104,7 +97,7 @@ def load_agent(
         )
     if env is None:
         model.env = None
-    model.policy.load_state_dict(_complete(load_file(folder / _WEIGHTS), model.policy.state_dict()))
+    model.policy.load_state_dict(_complete(weights, model.policy.state_dict()))
     model.policy.set_training_mode(False)
     return model
 
@@ -122,59 +115,45 @@ def save_agent(
         card: Markdown.
 
     Raises:
+        TypeError: The model separates with another network.
         ValueError: The model is of another kind.
     """
     extractor = acting_extractor(model)
-    network = extractor.separator.model
-    if not isinstance(network, DPRNNTasNet):
-        raise ValueError(f"model: expected one that separates with a DPRNNTasNet, actual a {type(network).__name__}")
     arguments = {name: value for name, value in extractor.arguments.items() if name != "separator"}
     own = {"features_extractor_class", "features_extractor_kwargs", "optimizer_class", "optimizer_kwargs"}
     assert isinstance(extractor.observation_space, spaces.Dict)
-    shapes = {key: list(box.shape or ()) for key, box in extractor.observation_space.items()}
+    observations = {
+        key: {"shape": list(box.shape), "low": float(box.low.min()), "high": float(box.high.max())}
+        for key, box in extractor.observation_space.items()
+        if isinstance(box, spaces.Box)
+    }
     settings = {
         "algorithm": _name_of(model, ALGORITHMS),
         "policy": _name_of(model.policy, model.policy_aliases),
         "hyperparameters": {name: value for name, value in hyperparameters.items() if name != "policy_kwargs"},
         "policy_kwargs": {name: value for name, value in model.policy_kwargs.items() if name not in own},
-        "observation_shapes": shapes,
+        "observations": observations,
         "extractor": arguments,
-        "separator": network.get_model_args(),
+        "separator": extractor.separator.settings(),
     }
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     state = model.policy.state_dict()
     weights = {
-        name: weight.cpu().contiguous()
+        name: weight
         for name, weight in state.items()
         if name == _first_name(state)[weight.data_ptr()] and not name.startswith(tuple(_TARGETS))
     }
-    with written_whole(folder / _WEIGHTS) as path:
-        save_file(weights, path)
-    with written_whole(folder / _SETTINGS) as path:
-        path.write_text(json.dumps(settings, indent=2) + "\n")
-    with written_whole(folder / CARD) as path:
-        path.write_text(card)
+    AGENTS.write(folder, settings, weights, card)
 
 
 class _Spaces(gym.Env):
     """Only tells what observations and actions look like."""
 
-    def __init__(self, shapes: Mapping[str, Sequence[int]]) -> None:
+    def __init__(self, observations: Mapping[str, Mapping[str, Any]]) -> None:
         boxes: dict[str, spaces.Space[Any]] = {
-            key: spaces.Box(-1.0, 1.0, tuple(shape), np.float32) for key, shape in shapes.items()
+            key: spaces.Box(box["low"], box["high"], tuple(box["shape"]), np.float32)
+            for key, box in observations.items()
         }
         self.observation_space, self.action_space = spaces.Dict(boxes), spaces.Discrete(len(Action))
-
-
-def _folder(name_or_folder: str | os.PathLike[str]) -> Path:
-    for folder in (AGENTS_FOLDER / name_or_folder, Path(name_or_folder)):
-        if (folder / _SETTINGS).is_file():
-            return folder
-    raise ValueError(
-        f"name_or_folder: expected one of {list(agent_names())} or a folder that save_agent wrote, "
-        f"actual {os.fspath(name_or_folder)!r}"
-    )
 
 
 def _name_of(thing: object, classes: Mapping[str, type]) -> str:

@@ -2,7 +2,7 @@
 
 In the order of use::
 
-    separator = load_separator("compact", num_sources=2, sample_rate=8000)  # or a file, or a hub name
+    separator = load_separator("any-order", num_sources=2, sample_rate=8000)  # or a file, or a hub name
     sources = separator(audio)  # (B, 2, N) -> (B, S, N), at the level of the mono mixture
     separator.save("separator.pth")  # a file that Asteroid reads too
 
@@ -18,7 +18,8 @@ import contextlib
 import copy
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import asteroid
@@ -34,6 +35,7 @@ from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 from torch.torch_version import TorchVersion
 
 from auralnav_sb3.files import written_whole
+from auralnav_sb3.shelf import Shelf
 
 NUM_EARS = 2
 
@@ -92,6 +94,10 @@ CONFIGS: Mapping[str, SeparatorConfig] = {
 }
 # What load_separator takes in place of a configuration to leave the mixture whole.
 NO_SEPARATION = "none"
+
+SEPARATORS = Shelf("separator", Path(__file__).parent / "separators")
+# What slots hold that are not told apart: each a source, no matter which.
+ANY_ORDER = "any order"
 
 
 def mono_mixdown(audio: Tensor) -> Tensor:
@@ -255,8 +261,9 @@ class Separator(nn.Module):
     """Separates what two ears hear into one waveform per source.
 
     Each item of the batch is mixed down to mono, brought to a root mean square of one, handed to the model, and every
-    estimate is put at the scale with which it is contained in the mono mixture (`scale_to_mixture`). The model itself
-    is called, never ``asteroid.separate``, which rescales over the whole batch and divides by zero on silence.
+    estimate is put at the scale with which it is contained in the mono mixture (`scale_to_mixture`), unless the model
+    sees to that itself (``keeps_level``). The model itself is called, never ``asteroid.separate``, which rescales over
+    the whole batch and divides by zero on silence.
 
     A DPRNNTasNet in evaluation mode, without gradients and on a CPU, is computed by `dprnn_inference`; if besides its
     weights are frozen (``requires_grad_(False)``) and the CPU has units for it, with bfloat16. Weights that learn are
@@ -266,13 +273,18 @@ class Separator(nn.Module):
     Args:
         model: Maps (B, N) to (B, S, N); a `DPRNNTasNet` as a rule. It is kept, not copied.
         num_sources: S, which the model must put out. Read from a DPRNNTasNet when left out.
-        sample_rate: Hz, of the audio that the model is made for. Read from a DPRNNTasNet when left out.
+        sample_rate: Hz, of the audio that the model is made for. Read from the model's ``sample_rate``, which all of
+            Asteroid's have, when left out.
         window_samples: N that the weights were made for, when they are to be used with no other. Written to the file
             by `save` and checked by `load_separator`; the model itself takes any length.
+        keeps_level: The model puts its estimates out at the level that they have in its input, as one does that was
+            trained to (`auralnav_sb3.pretraining`); they are left as they are. Written to the file by `save`.
+        slots: What the S estimates hold: a name for each, if the model was trained to tell them apart; "any order", if
+            it puts any source in any slot; None: not known. Written to the file by `save`.
 
     Raises:
         TypeError: model is not a module.
-        ValueError: num_sources or sample_rate is missing, or is not the DPRNNTasNet's own.
+        ValueError: num_sources or sample_rate is missing, or is not the model's own; or slots of another number.
     """
 
     def __init__(
@@ -281,6 +293,8 @@ class Separator(nn.Module):
         num_sources: int | None = None,
         sample_rate: int | None = None,
         window_samples: int | None = None,
+        keeps_level: bool = False,
+        slots: str | Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(model, nn.Module):
@@ -290,17 +304,23 @@ class Separator(nn.Module):
         if isinstance(model, DPRNNTasNet):
             # A window shorter than one filter has no frame to encode.
             self.min_samples = int(model.encoder.filterbank.kernel_size)
-            num_sources = _agree("num_sources", num_sources, int(model.masker.n_src))
-            if model.sample_rate is not None:
-                sample_rate = _agree("sample_rate", sample_rate, int(model.sample_rate))
+        own_sources, own_rate = _told_by(model)
+        num_sources = _agree("num_sources", num_sources, own_sources)
+        sample_rate = _agree("sample_rate", sample_rate, own_rate)
         if num_sources is None or sample_rate is None:
             raise ValueError(
                 f"num_sources and sample_rate: a {type(model).__name__} does not tell them, "
                 f"actual {num_sources} and {sample_rate}; give both"
             )
+        if slots is not None and slots != ANY_ORDER and (isinstance(slots, str) or len(slots) != num_sources):
+            raise ValueError(
+                f"slots: expected None, {ANY_ORDER!r} or a name for each of {num_sources} sources, actual {slots!r}"
+            )
         self.num_sources = num_sources
         self.sample_rate = sample_rate
         self.window_samples = window_samples
+        self.keeps_level = keeps_level
+        self.slots = slots if slots is None or isinstance(slots, str) else tuple(slots)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Separate a batch of windows; no item influences another.
@@ -333,7 +353,8 @@ class Separator(nn.Module):
                 f"model: expected {type(self.model).__name__} to put out (B, S, N) = {expected}, "
                 f"actual {tuple(estimates.shape)}"
             )
-        return scale_to_mixture(estimates, mixture) * level.unsqueeze(-1)
+        scaled = estimates if self.keeps_level else scale_to_mixture(estimates, mixture)
+        return scaled * level.unsqueeze(-1)
 
     def _estimate(self, mixture: Tensor) -> Tensor:
         """Call the model, in the quickest way there is: (B, N) -> (B, S, N)."""
@@ -356,13 +377,22 @@ class Separator(nn.Module):
             )
 
     @classmethod
-    def from_config(cls, config: str | SeparatorConfig, seed: int = 0, window_samples: int | None = None) -> Separator:
+    def from_config(
+        cls,
+        config: str | SeparatorConfig,
+        seed: int = 0,
+        window_samples: int | None = None,
+        keeps_level: bool = False,
+        slots: str | Sequence[str] | None = None,
+    ) -> Separator:
         """Build an untrained separator.
 
         Args:
             config: "full", "compact", or the settings themselves.
             seed: Of the weights. The same seed gives the same weights; torch's global generators are left as they were.
             window_samples: See the class.
+            keeps_level: See the class.
+            slots: See the class.
 
         Raises:
             ValueError: An unknown name.
@@ -376,7 +406,7 @@ class Separator(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             model = config.build()
-        return cls(model, window_samples=window_samples)
+        return cls(model, window_samples=window_samples, keeps_level=keeps_level, slots=slots)
 
     @classmethod
     def from_state_dict(
@@ -404,6 +434,38 @@ class Separator(nn.Module):
         _fill(separator.model, weights)
         return separator
 
+    def settings(self) -> dict[str, Any]:
+        """All but the weights, in plain JSON, of which `from_settings` builds a separator like this one.
+
+        Raises:
+            TypeError: The model is not a DPRNNTasNet.
+        """
+        if not isinstance(self.model, DPRNNTasNet):
+            raise TypeError(f"model: expected a DPRNNTasNet to save, actual {type(self.model).__name__}")
+        return {
+            "model_args": self.model.get_model_args(),
+            "window_samples": self.window_samples,
+            "keeps_level": self.keeps_level,
+            "slots": list(self.slots) if isinstance(self.slots, tuple) else self.slots,
+        }
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Separator:
+        """Build a separator whose weights are still to be filled in.
+
+        Args:
+            settings: ``model_args``, a DPRNNTasNet's arguments, and any of the class's own from ``window_samples`` on.
+
+        Raises:
+            AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError: They are not; which of these
+                is up to Asteroid.
+        """
+        own = dict(settings)
+        # The weights that it starts with are thrown away; drawing them must not change what others draw.
+        with torch.random.fork_rng(devices=[]):
+            model = DPRNNTasNet(**own.pop("model_args"))
+        return cls(model, **own)
+
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Separator:
         """Load a file as Asteroid's ``model.serialize()`` or `save` writes it; a missing sample_rate means 8000 Hz.
@@ -426,27 +488,58 @@ class Separator(nn.Module):
                 f"actual {sorted(map(str, content))}; {missing} missing (weights alone: Separator.from_state_dict)"
             )
         if content["model_name"] != DPRNNTasNet.__name__:
-            raise ValueError(f"{path}: model_name: expected {DPRNNTasNet.__name__}, actual {content['model_name']!r}")
+            raise ValueError(
+                f"{path}: model_name: expected {DPRNNTasNet.__name__}, actual {content['model_name']!r}; load it with "
+                "Asteroid and give the model itself"
+            )
+        infos = content.get("infos")
+        own = infos if isinstance(infos, Mapping) else {}
+        settings = {key: own[key] for key in ("window_samples", "keeps_level", "slots") if key in own}
+        arguments = content["model_args"]
+        if isinstance(arguments, Mapping) and arguments.get("sample_rate") is None:
+            arguments = {**arguments, "sample_rate": 8000}
+        return cls._restored(path, {"model_args": arguments, **settings}, content["state_dict"])
+
+    @classmethod
+    def from_folder(cls, name_or_folder: str | os.PathLike[str]) -> Separator:
+        """Load one of `separator_names`, or a folder that `save_separator` wrote.
+
+        Raises:
+            FileNotFoundError: Its weights are not there.
+            ValueError: There is none of that name, or its files are corrupt or do not fit each other.
+        """
+        return cls._restored(SEPARATORS.get(name_or_folder), *SEPARATORS.read(name_or_folder))
+
+    @classmethod
+    def _restored(cls, origin: str | os.PathLike[str], settings: Mapping[str, Any], weights: Any) -> Separator:
+        """Build what was saved.
+
+        Raises:
+            ValueError: Settings and weights are not those of a DPRNNTasNet, or not of the same.
+        """
         try:
-            # The weights that it starts with are thrown away; drawing them must not change what others draw.
-            with torch.random.fork_rng(devices=[]):
-                model = DPRNNTasNet(**content["model_args"])
-            _fill(model, content["state_dict"])
-            return cls(model, window_samples=content.get("infos", {}).get("window_samples"))
-        except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: not the settings and weights of a DPRNNTasNet: {error}") from error
+            separator = cls.from_settings(settings)
+            _fill(separator.model, weights)
+        except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"{origin}: not the settings and weights of a DPRNNTasNet: {error}") from error
+        return separator
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str]) -> Separator:
-        """Load an Asteroid file from disk, or by its hub name: "owner/name", or "owner/name@revision".
+        """Load what is trained already, by its name or from disk.
 
-        A hub file is downloaded once and kept where Asteroid keeps it; it is read as carefully as any (`from_file`).
+        Args:
+            name_or_path: One of `separator_names`; a folder that `save_separator` wrote; an Asteroid file; or a hub
+                name, "owner/name" or "owner/name@revision", whose file is downloaded once, kept where Asteroid keeps
+                it, and read as carefully as any (`from_file`).
 
         Raises:
-            FileNotFoundError: Neither a file nor to be had from the hub.
-            ValueError: As `from_file`.
+            FileNotFoundError: None of these, and not to be had from the hub.
+            ValueError: As `from_file` and `from_folder`.
         """
         name = name_or_path
+        if SEPARATORS.find(name) is not None:
+            return cls.from_folder(name)
         if not isinstance(name, str) or not _is_hub_name(name):
             return cls.from_file(name)
         try:
@@ -466,12 +559,11 @@ class Separator(nn.Module):
         Raises:
             TypeError: The model is not a DPRNNTasNet.
         """
-        if not isinstance(self.model, DPRNNTasNet):
-            raise TypeError(f"model: expected a DPRNNTasNet to save, actual {type(self.model).__name__}")
+        settings = self.settings()
         content = {
             "model_name": DPRNNTasNet.__name__,
-            "model_args": self.model.get_model_args(),
-            "state_dict": self.model.get_state_dict(),
+            "model_args": settings.pop("model_args"),
+            "state_dict": self.model.state_dict(),
             # Not model.serialize(): it imports pytorch_lightning, and the TorchVersion it records keeps torch.load from
             # reading the file with weights_only.
             "infos": {
@@ -479,11 +571,39 @@ class Separator(nn.Module):
                     "torch_version": str(torch.__version__),
                     "asteroid_version": asteroid.__version__,
                 },
-                "window_samples": self.window_samples,
+                **settings,
             },
         }
         with written_whole(path) as unfinished:
             torch.save(content, unfinished)
+
+
+def separator_names() -> tuple[str, ...]:
+    """The trained separators that are shipped."""
+    return SEPARATORS.names()
+
+
+def separator_card(name: str) -> str:
+    """What a shipped separator was trained on, how, and what it reaches: Markdown.
+
+    Raises:
+        ValueError: There is no separator of that name.
+    """
+    return SEPARATORS.card(name)
+
+
+def save_separator(separator: Separator, folder: str | os.PathLike[str], card: str) -> None:
+    """Write a separator as those that are shipped, which `load_separator` reads: weights, settings and card.
+
+    Args:
+        separator: Around a DPRNNTasNet.
+        folder: Made if it is not there.
+        card: Markdown.
+
+    Raises:
+        TypeError: The model is not a DPRNNTasNet.
+    """
+    SEPARATORS.write(folder, separator.settings(), separator.model.state_dict(), card)
 
 
 def load_separator(
@@ -497,8 +617,9 @@ def load_separator(
 
     Args:
         separator: "full" or "compact" (untrained); "none", which gives the mono mixture in place of every source;
-            settings (untrained); the path of an Asteroid file; a hub name; or a module that maps (B, N) to (B, S, N), a
-            `Separator` among them, which is copied.
+            settings (untrained); one of `separator_names`, or a folder that `save_separator` wrote; the path of an
+            Asteroid file; a hub name; or a module that maps (B, N) to (B, S, N), a `Separator` among them, which is
+            copied.
         num_sources: S that is wanted.
         sample_rate: Hz, of the audio.
         window_samples: N of the audio; None leaves it open.
@@ -508,7 +629,7 @@ def load_separator(
         A separator of its own, sharing no weight with what was passed.
 
     Raises:
-        FileNotFoundError: Neither a file nor to be had from the hub.
+        FileNotFoundError: Neither a name nor a file nor to be had from the hub.
         TypeError: separator is none of these.
         ValueError: An unreadable file, or weights made for another number of sources, sample rate or window.
     """
@@ -524,14 +645,13 @@ def load_separator(
         loaded = Separator.from_pretrained(separator)
     elif isinstance(separator, Separator):
         loaded = copy.deepcopy(separator)
-    elif isinstance(separator, DPRNNTasNet):
-        loaded = Separator(copy.deepcopy(separator))
     elif isinstance(separator, nn.Module):
-        loaded = Separator(copy.deepcopy(separator), num_sources, sample_rate)
+        own_sources, own_rate = _told_by(separator)
+        loaded = Separator(copy.deepcopy(separator), own_sources or num_sources, own_rate or sample_rate)
     else:
         raise TypeError(
-            f"separator: expected one of {[*sorted(CONFIGS), NO_SEPARATION]}, a SeparatorConfig, the path of a file, a "
-            f'hub name "owner/name" or a torch.nn.Module, actual {type(separator).__name__}'
+            f"separator: expected one of {_names()}, a SeparatorConfig, the path of a file, a hub name "
+            f'"owner/name" or a torch.nn.Module, actual {type(separator).__name__}'
         )
     for name, wanted, made_for in (
         ("num_sources", num_sources, loaded.num_sources),
@@ -546,7 +666,21 @@ def load_separator(
     return loaded
 
 
-def _agree(name: str, given: int | None, own: int) -> int:
+def _names() -> list[str]:
+    """All names that `load_separator` knows."""
+    return [*sorted(CONFIGS), NO_SEPARATION, *separator_names()]
+
+
+def _told_by(model: nn.Module) -> tuple[int | None, int | None]:
+    """The number of sources and the sample rate, Hz, that a model is made for; None where it does not tell."""
+    num_sources = int(model.masker.n_src) if isinstance(model, DPRNNTasNet) else None
+    sample_rate = getattr(model, "sample_rate", None)
+    return num_sources, None if sample_rate is None else int(sample_rate)
+
+
+def _agree(name: str, given: int | None, own: int | None) -> int | None:
+    if own is None:
+        return given
     if given is not None and given != own:
         raise ValueError(f"{name}: expected the model's own {own}, actual {given}; leave it out")
     return own
@@ -565,8 +699,8 @@ def _is_hub_name(name: str) -> bool:
     if rest and not looks_like_path:
         return True
     raise FileNotFoundError(
-        f"separator: no file {name!r}; expected one of {[*sorted(CONFIGS), NO_SEPARATION]}, the path of a file that "
-        'Asteroid or Separator.save wrote, or a hub name "owner/name"'
+        f"separator: no file {name!r}; expected one of {_names()}, the path of a file that Asteroid or Separator.save "
+        'wrote, of a folder that save_separator wrote, or a hub name "owner/name"'
     )
 
 

@@ -1,7 +1,8 @@
-"""How sure is a number? Bootstrap intervals of means over episodes, and of learning curves over runs."""
+"""How sure is a number? Bootstrap intervals of means over episodes, of learning curves over runs, of gaps over both."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % percentile bootstrap interval (Efron and Tibshirani 1993, chapter 13)."""
+    """A mean (or ratio of means) and its 95 % percentile bootstrap interval (Efron and Tibshirani 1993, chapter 13)."""
 
     mean: float
     low: float
@@ -93,6 +94,82 @@ def bootstrap_curve(curves: ArrayLike, seed: int = 0) -> Curve:
     runs = _checked("curves", curves, ndim=2)
     low, high = _percentile_interval(runs, interquartile_mean, seed)
     return Curve(interquartile_mean(runs), low, high)
+
+
+def bootstrap_grid(values: ArrayLike, seed: int = 0) -> Interval:
+    """The mean over the episodes of several runs, which are the same ones for all, and its interval.
+
+    Runs and episodes are resampled, each on their own, as in `bootstrap_gap_closed`. Of two agents that played the same
+    episodes give the differences: what both find hard does not widen their interval.
+
+    Args:
+        values: (runs, episodes), one number an episode of a run. Of a few runs a bootstrap makes too narrow an
+            interval (see `bootstrap_mean`); of a single one it is that over the episodes.
+        seed: Of the resampling.
+
+    Raises:
+        ValueError: No runs or no episodes, not two-dimensional, or not finite.
+    """
+    samples = _checked("values", values, ndim=2)
+    rng = np.random.default_rng(seed)
+    of_runs = ((_draw_weights(rng, samples.shape[1]) @ samples.T) * _draw_weights(rng, len(samples))).sum(axis=1)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(of_runs, [tail, 1 - tail])
+    return Interval(float(samples.mean()), float(low), float(high))
+
+
+def bootstrap_gap_closed(none: ArrayLike, some: ArrayLike, full: ArrayLike, seed: int = 0) -> Interval:
+    """How much of the gap between nothing and everything something closes: (some - none) / (full - none), of means.
+
+    Runs and episodes are resampled, each on their own (Owen 2007, "The pigeonhole bootstrap"): the runs of each of the
+    three, as they were trained independently; the episodes of all runs of all three together, as they are the same
+    ones. An interval over the runs at hand alone would not say what other runs would give, nor one over the episodes
+    alone what others.
+
+    Where there is no gap to speak of, a share of it means nothing, and the interval is (-inf, inf): if in 2.5 % of the
+    resamples or more ``full`` is no better than ``none``, which then are not different at that level.
+
+    Args:
+        none: (runs, episodes), a number that is the higher the better of every episode of every run: with nothing.
+        some: (runs, episodes), with what is in question. The runs may be more or fewer.
+        full: (runs, episodes), with all that one could wish.
+        seed: Of the resampling.
+
+    Returns:
+        The share: 0 where nothing is gained, 1 where nothing is left to gain. It can lie outside of [0, 1]. Its mean is
+        NaN if ``full`` and ``none`` are equal.
+
+    Raises:
+        ValueError: No runs or no episodes, not two-dimensional, not finite, or not of the same number of episodes.
+    """
+    groups = {"none": none, "some": some, "full": full}
+    values = {name: _checked(name, each, ndim=2) for name, each in groups.items()}
+    counts = {name: each.shape[1] for name, each in values.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"none, some, full: expected the same episodes in all, actual: {counts} of them")
+    rng = np.random.default_rng(seed)
+    of_episodes = _draw_weights(rng, counts["none"])  # (resamples, episodes)
+    least, reached, most = (
+        ((of_episodes @ each.T) * _draw_weights(rng, len(each))).sum(axis=1) for each in values.values()
+    )
+    gaps, gains = most - least, reached - least
+    none_mean, some_mean, full_mean = (float(each.mean()) for each in values.values())
+    rounding = 1e-12 * max(float(np.abs(each).max()) for each in values.values())
+    gap = full_mean - none_mean
+    share = (some_mean - none_mean) / gap if abs(gap) > rounding else math.nan
+    tail = (1 - CONFIDENCE) / 2
+    no_gap = gaps <= rounding
+    if no_gap.mean() >= tail:
+        return Interval(share, -math.inf, math.inf)
+    # The nearer the gap comes to zero the farther out is the share; where the gap is gone it is beyond all others.
+    shares = np.where(no_gap, np.copysign(math.inf, gains), gains / np.where(no_gap, 1.0, gaps))
+    low, high = np.quantile(shares, [tail, 1 - tail], method="inverted_cdf")
+    return Interval(share, float(low), float(high))
+
+
+def _draw_weights(rng: np.random.Generator, count: int) -> np.ndarray:
+    """How much each of so many things weighs when they are drawn anew with replacement: (resamples, count) float64."""
+    return rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES) / count
 
 
 def _percentile_interval(

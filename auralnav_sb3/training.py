@@ -34,7 +34,7 @@ from auralnav_gym.scoring import Rewards, as_rewards
 from auralnav_gym.sounds import SoundBank
 from auralnav_gym.suites import Suite, load_suite
 from auralnav_sb3.callbacks import ProgressCallback
-from auralnav_sb3.extractor import extractor_kwargs
+from auralnav_sb3.extractor import check_slots, extractor_kwargs
 from auralnav_sb3.files import written_whole
 from auralnav_sb3.symmetry import MirroredReplayBuffer
 from auralnav_sb3.vec_separated_cues import VecSeparatedCues
@@ -106,7 +106,9 @@ class Recipe:
         separator: What `load_separator` accepts by name or path, "none" (the mixture in every slot), or "ideal" (masks
             from every source alone).
         aggregation: "weighted" or "mean".
-        order: "energy" (the loudest source first) or "none".
+        order: "energy" (the loudest source first), "example" (what sounds most like the example first) or "none".
+        slots: What the separator's slots hold: "sources", every source one of its own, or "target", the targets
+            together first and everything else second, which goes with ``order="none"`` (see `VecSeparatedCues`).
         frames: Observations that the policy sees at a time, this one and those before it.
         pose: Whether the agent knows its own pose.
         motion: Whether the agent knows how its last action moved it.
@@ -118,7 +120,8 @@ class Recipe:
         steps: Environment steps of the training, all environments together.
 
     Raises:
-        ValueError: An unknown algorithm, or frames, num_envs or steps below 1.
+        ValueError: An unknown algorithm, unknown slots or such that do not go together with the order, or frames,
+            num_envs or steps below 1.
     """
 
     suite: Suite | str = "two-sources-v1"
@@ -126,6 +129,7 @@ class Recipe:
     separator: str | os.PathLike[str] = "compact"
     aggregation: str = "weighted"
     order: str = "energy"
+    slots: str = "sources"
     frames: int = 1
     pose: bool = False
     motion: bool = True
@@ -143,6 +147,7 @@ class Recipe:
             raise ValueError(
                 f"mirror: expected False for {self.algorithm}, which has no replay buffer to mirror, actual True"
             )
+        check_slots(self.slots, self.order)
         for name in ("frames", "num_envs", "steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, actual {getattr(self, name)!r}")
@@ -188,6 +193,18 @@ RECIPES: Mapping[str, Recipe] = {
     # Two omnidirectional ears tell front from back only by what changes when they move: a longer memory.
     "omni-v1": Recipe("omni-v1", "QRDQN", frames=8, mirror=True, steps=60_000),
     "random-rooms-v1": Recipe("random-rooms-v1", "QRDQN", frames=4, mirror=True, steps=30_000),
+    # Which of the sources to find is told by the slot it is in.
+    "distractors-v1": Recipe(
+        "distractors-v1",
+        "QRDQN",
+        separator="speech-first",
+        order="none",
+        slots="target",
+        frames=4,
+        mirror=True,
+        steps=30_000,
+    ),
+    "babble-v1": Recipe("babble-v1", "QRDQN", separator="any-order", frames=4, mirror=True, steps=30_000),
 }
 """For each published suite the recipe that was found to work."""
 
@@ -234,9 +251,10 @@ def make_cue_env(recipe: Recipe, seed: int, sounds: SoundBank | str | os.PathLik
         device="auto",
         aggregation=recipe.aggregation,
         order=recipe.order,
+        slots=recipe.slots,
         seed=seed,
         **masks,
-        **extractor_kwargs(venv),
+        **extractor_kwargs(venv, recipe.slots),
     )
     return _stacked(venv, recipe.frames)
 
@@ -255,8 +273,8 @@ def evaluation_wrap(recipe: Recipe, venv: VecEnv) -> Callable[[VecEnv], VecEnv]:
     """
     cues = unwrap_vec_wrapper(venv, VecSeparatedCues)
     assert isinstance(cues, VecSeparatedCues)
-    extractor, ideal = cues.extractor, cues.ideal
-    return lambda venv: _stacked(VecSeparatedCues(venv, extractor, ideal=ideal), recipe.frames)
+    extractor, ideal, slots = cues.extractor, cues.ideal, cues.slots
+    return lambda venv: _stacked(VecSeparatedCues(venv, extractor, ideal=ideal, slots=slots), recipe.frames)
 
 
 def make_model(

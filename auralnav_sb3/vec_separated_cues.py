@@ -12,8 +12,8 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
-from auralnav_sb3.extractor import SeparatedCuesExtractor, extract_features
-from auralnav_sb3.separation import NO_SEPARATION
+from auralnav_sb3.extractor import NUM_TARGET_SLOTS, SeparatedCuesExtractor, check_slots, extract_features
+from auralnav_sb3.separation import ANY_ORDER, NO_SEPARATION
 
 
 class VecSeparatedCues(VecEnvWrapper):
@@ -33,15 +33,20 @@ class VecSeparatedCues(VecEnvWrapper):
         device: Where to separate: "cpu", "cuda", "auto"; None leaves the extractor where it is.
         ideal: Ideal masks, for ablations: instead of separating, take every source alone from
             ``info["source_audio"]``, (S, 2, N) (``AuralNav-v0`` made with ``source_audio=True``), mixed down to mono,
-            in the order of the scene, or by energy if the extractor says so. No separator is needed: that of an
-            extractor is not used.
+            in the order of the scene, or in another if the extractor says so. No separator is needed: that of an
+            extractor is not used. What has no place (background, noise) is in none of them.
+        slots: What the extractor's slots hold. "sources": every source, targets and distractors, has one of its own.
+            "target": there are two, the first for the targets together and the second for everything else, an order by
+            which a policy knows what it is after. A separator must have been trained to fill them so; with ``ideal``
+            they are the sums of the sources alone over ``info["is_target"]`` and over the others.
         **extractor_kwargs: Build the extractor instead: the arguments of `SeparatedCuesExtractor` but the first.
 
     Raises:
         TypeError: Both an extractor and arguments for one, or both ``ideal`` and a separator.
         ValueError: The separator is not frozen; the extractor is made for other observations, or for stacked frames
-            while ``ideal`` has the sources of the newest alone. At the first reset with ``ideal``: the environment
-            gives no ``source_audio``, or that of another number of sources.
+            while ``ideal`` has the sources of the newest alone; unknown slots, or "target" with another number of slots
+            than two or with an order. At the first reset with ``ideal``: the environment gives no ``source_audio`` (or
+            ``is_target``), or that of another number of sources.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class VecSeparatedCues(VecEnvWrapper):
         extractor: SeparatedCuesExtractor | None = None,
         device: torch.device | str | None = None,
         ideal: bool = False,
+        slots: str = "sources",
         **extractor_kwargs: Any,
     ) -> None:
         if ideal and "separator" in extractor_kwargs:
@@ -76,10 +82,23 @@ class VecSeparatedCues(VecEnvWrapper):
                 f"extractor: expected num_frames=1 with ideal=True, actual {extractor.num_frames}; put VecFrameStack "
                 "around VecSeparatedCues instead"
             )
+        check_slots(slots, extractor.order)
+        num_sources = extractor.separator.num_sources
+        if slots == "target" and num_sources != NUM_TARGET_SLOTS:
+            raise ValueError(
+                f'num_sources: expected {NUM_TARGET_SLOTS} with slots="target", targets and all else, actual '
+                f'{num_sources}; extractor_kwargs(env, slots="target") gives that'
+            )
+        if slots == "target" and extractor.separator.slots == ANY_ORDER and not ideal:
+            raise ValueError(
+                'separator: expected one that fills its slots by kind with slots="target", actual one that puts '
+                "sources out in any order; take one such as speech-first"
+            )
         if device is not None:
             extractor.to(get_device(device))
         self.extractor = extractor
         self.ideal = ideal
+        self.slots = slots
         features = spaces.Box(-np.inf, np.inf, (extractor.features_dim,), np.float32)
         super().__init__(venv, observation_space=features)
 
@@ -112,19 +131,23 @@ class VecSeparatedCues(VecEnvWrapper):
         """Features of observations and the infos that came with them."""
         if not self.ideal:
             return extract_features(self.extractor, observations)
-        sources = np.stack([self._sources_alone(info) for info in infos])
+        sources = np.stack([self._ideal_slots(info) for info in infos])
         return extract_features(self.extractor, observations, sources)
 
-    def _sources_alone(self, info: Mapping[str, Any]) -> np.ndarray:
-        """Mono mixdown of every source alone: (S, N)."""
-        if "source_audio" not in info:
-            raise ValueError(
-                'ideal: expected info["source_audio"], actual none; make the environment with source_audio=True'
-            )
-        alone = info["source_audio"]  # (S, 2, N)
+    def _ideal_slots(self, info: Mapping[str, Any]) -> np.ndarray:
+        """What a perfect separator would put into the slots: (S, N), mono."""
+        for key in ("source_audio", "is_target") if self.slots == "target" else ("source_audio",):
+            if key not in info:
+                raise ValueError(
+                    f'ideal: expected info["{key}"], actual none; make the environment with source_audio=True'
+                )
+        alone = info["source_audio"].mean(axis=1)  # (sources, N)
+        if self.slots == "target":
+            is_target = info["is_target"]
+            return np.stack((alone[is_target].sum(axis=0), alone[~is_target].sum(axis=0)))
         num_sources = self.extractor.separator.num_sources
         if len(alone) != num_sources:
             raise ValueError(
                 f"num_sources: expected the {len(alone)} sources of the scene with ideal=True, actual {num_sources}"
             )
-        return alone.mean(axis=1)
+        return alone

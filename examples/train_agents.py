@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-import gymnasium
-import sb3_contrib
-import stable_baselines3
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from auralnav_gym import Suite
 from auralnav_sb3 import HYPERPARAMETERS, RECIPES, Recipe, evaluate, evaluation_wrap, save_agent, table, to_audio, train
+from auralnav_sb3.cards import made_with
 from auralnav_sb3.experiments import Run, run_all, steps_to_target
-from auralnav_sb3.pretrained import AGENTS_FOLDER
+from auralnav_sb3.pretrained import AGENTS
+from auralnav_sb3.separation import CONFIGS
 
 FIRST_VALIDATION_SEED, VALIDATION_EPISODES = 1_000_000, 200
 
@@ -55,7 +53,7 @@ def validate(model: BaseAlgorithm, recipe: Recipe) -> float:
     """The SPL in scenes of the same world with sounds it was trained on."""
     world = recipe.load_suite()
     seeds = range(FIRST_VALIDATION_SEED, FIRST_VALIDATION_SEED + VALIDATION_EPISODES)
-    suite = Suite("validation", seeds=seeds, env_kwargs=world.env_kwargs, sounds=world.train_sounds)
+    suite = replace(world, name="validation", seeds=seeds, sounds=world.train_sounds)
     wrap = evaluation_wrap(recipe, model.get_env())
     return float(evaluate(model, suite, wrap, env_kwargs=recipe.env_kwargs).values("spl").mean())
 
@@ -68,13 +66,14 @@ def describe(name: str, recipe: Recipe, group: list[Run], scores: list[float], b
     times = ", ".join(f"{run.log.seconds / 60:.1f}" for run in group)
     senses = f"pose={recipe.pose}, motion={recipe.motion}"
     settings = json.dumps(recipe.settings(group[best].seed), indent=2)
+    separator = "an untrained DPRNNTasNet" if recipe.separator in CONFIGS else f"the separator `{recipe.separator}`"
     return f"""# {name}
 
-An agent for the suite `{world.name}`: {recipe.algorithm} on the cues of {recipe.frames} frames, with an untrained
-compact DPRNNTasNet. Seed {group[best].seed} of {len(group)} trainings is shipped, the one with the highest SPL on
+An agent for the suite `{world.name}`: {recipe.algorithm} on the cues of {recipe.frames} frames, with
+{separator}. Seed {group[best].seed} of {len(group)} trainings is shipped, the one with the highest SPL on
 {VALIDATION_EPISODES} episodes with training sounds: {validation}.
 
-It acts on raw observations of `AuralNav-v0` with {senses}, {recipe.frames} frames stacked:
+It acts on raw observations of `{world.env_id}` with {senses}, {recipe.frames} frames stacked:
 
 ```python
 from auralnav_sb3 import evaluate, load_agent
@@ -88,7 +87,7 @@ print(evaluate(load_agent("{name}"), "{world.name}").interval("success"))
 {len(world.train_sounds)} synthetic sounds, {recipe.num_envs} environments, one thread; {times} minutes with two
 trainings at a time on two cores.
 Training steps until 95 of the last 100 training episodes were successes, median [least, most]:
-{steps_to_target(group)}. {environment()}.
+{steps_to_target(group)}. {made_with("torch", "stable-baselines3", "sb3-contrib", "gymnasium")}.
 
 ## Results
 
@@ -105,17 +104,6 @@ bootstrap intervals over the episodes:
 """
 
 
-def environment() -> str:
-    modules = {
-        "Python": platform.python_version(),
-        "torch": torch.__version__,
-        "stable-baselines3": stable_baselines3.__version__,
-        "sb3-contrib": sb3_contrib.__version__,
-        "gymnasium": gymnasium.__version__,
-    }
-    return f"{platform.machine()}, " + ", ".join(f"{name} {version}" for name, version in modules.items())
-
-
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
@@ -125,7 +113,7 @@ def parse_args() -> argparse.Namespace:
     add("--seeds", type=int, default=3, help="trainings of each")
     add("--processes", type=int, default=2, help="trainings at the same time")
     add("--output", type=Path, default=Path("runs/agents"), help="folder for the trainings; gone on with if there")
-    add("--agents", type=Path, default=AGENTS_FOLDER, help="folder of the agents")
+    add("--agents", type=Path, default=AGENTS.folder, help="folder of the agents")
     return parser.parse_args()
 
 

@@ -75,7 +75,7 @@ def parse_args() -> argparse.Namespace:
     add("--suite", choices=list(SUITES), default="two-sources-v1", help="the world")
     add("--sounds", type=Path, help="folder of recordings; the synthetic bank otherwise")
     add("--algorithm", choices=list(ALGORITHMS), help="of Stable-Baselines3; that of the suite's recipe otherwise")
-    add("--separator", help='"compact", "full" (untrained), "none", an Asteroid file or a hub name')
+    add("--separator", help='"any-order", "speech-first", "compact", "full" (untrained), "none", a file or a hub name')
     add("--aggregation", choices=["weighted", "mean"], help="how cues are pooled")
     add("--frames", type=int, help="observations that the agent remembers")
     add("--pose", action="store_true", help="the agent knows its own pose, which makes it learn more slowly")

@@ -42,7 +42,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     runpy.run_path(str(SCRIPT), run_name="__main__")
     recipes, *rest = asked
     assert {recipe.steps for recipe in recipes.values()} == {200}
-    assert rest == [[0, 1], tmp_path, 3, Path("recordings"), 1]
+    assert rest == [[0, 1], tmp_path, 3, Path("recordings"), 1, None]
     table = (tmp_path / "results.md").read_text()
     assert capsys.readouterr().out == table
     assert [line.split(" | ")[0] for line in table.splitlines()[2:7]] == [f"| {name}" for name in recipes]

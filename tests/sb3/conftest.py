@@ -21,18 +21,26 @@ NUM_SAMPLES = 800  # 0.1 s at 8 kHz
 
 
 class TwoTonesEnv(gym.Env):
-    """Two tones, panned and shaking, and some noise; every episode ends after three to six steps, half of them cut."""
+    """Two tones, panned and shaking, and some noise; every episode ends after three to six steps, half of them cut.
+
+    With a goal, the agent is told one of three kinds, or hears an example of one of the tones, all through an episode.
+    """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (gymnasium declares it so)
     sample_rate = 8000
-    num_sources = 2
+    num_sources, num_distractors = 2, 0
     ears = SimpleNamespace(spacing=0.17)
 
-    def __init__(self, pose: bool = True) -> None:
+    def __init__(self, pose: bool = True, goal: str | None = None) -> None:
         boxes: dict[str, spaces.Space[Any]] = {"audio": spaces.Box(-1.0, 1.0, (2, NUM_SAMPLES), np.float32)}
         if pose:
             boxes["agent"] = spaces.Box(-1.0, 1.0, (4,), np.float32)
-        self.pose = pose
+        if goal == "class":
+            boxes["goal"] = spaces.Box(0.0, 1.0, (3,), np.float32)
+        elif goal == "example":
+            boxes["example"] = spaces.Box(-1.0, 1.0, (NUM_SAMPLES,), np.float32)
+        self.pose, self.goal = pose, goal
+        self.told: dict[str, np.ndarray] = {}
         self.observation_space = spaces.Dict(boxes)
         self.action_space = spaces.Discrete(4)
         self.steps_left = 0
@@ -40,6 +48,11 @@ class TwoTonesEnv(gym.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         super().reset(seed=seed)
         self.steps_left = int(self.np_random.integers(3, 7))
+        if self.goal == "class":
+            self.told = {"goal": np.eye(3, dtype=np.float32)[self.np_random.integers(3)]}
+        elif self.goal == "example":
+            time, frequency = np.arange(NUM_SAMPLES) / self.sample_rate, self.np_random.choice([440.0, 1700.0])
+            self.told = {"example": (0.3 * np.sin(2 * np.pi * frequency * time)).astype(np.float32)}
         return self._get_obs(), {}
 
     def step(self, action: int) -> tuple[dict, float, bool, bool, dict]:
@@ -54,7 +67,7 @@ class TwoTonesEnv(gym.Env):
         gains = self.np_random.uniform(0.01, 0.2, (2, 2, 1))
         tones = gains * np.sin(2 * np.pi * np.array([440.0, 1700.0])[:, None, None] * time + phases)
         audio = tones.sum(axis=0) + 0.01 * self.np_random.standard_normal((2, NUM_SAMPLES))
-        observation = {"audio": np.clip(audio, -1, 1).astype(np.float32)}
+        observation = {"audio": np.clip(audio, -1, 1).astype(np.float32), **self.told}
         if self.pose:
             observation["agent"] = self.np_random.uniform(-1, 1, 4).astype(np.float32)
         return observation

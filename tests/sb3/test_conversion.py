@@ -89,8 +89,8 @@ def float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(separation, "has_bfloat16_units", lambda: False)
 
 
-def make_venv(make_env: MakeEnv, pose: bool = True) -> VecEnv:
-    return DummyVecEnv([lambda: make_env(pose=pose)] * NUM_ENVS)
+def make_venv(make_env: MakeEnv, pose: bool = True, goal: str | None = None) -> VecEnv:
+    return DummyVecEnv([lambda: make_env(pose=pose, goal=goal)] * NUM_ENVS)
 
 
 def train(
@@ -99,11 +99,13 @@ def train(
     separator: Any,
     chain: Callable[[VecEnv], VecEnv] = alone,
     pose: bool = True,
+    goal: str | None = None,
     **arguments: Any,
 ) -> Any:
     """A model on cues that has learned a little."""
-    raw = make_venv(make_env, pose)
-    venv = chain(VecSeparatedCues(raw, separator=separator, order="energy", **extractor_kwargs(raw)))
+    raw = make_venv(make_env, pose, goal)
+    order = "example" if goal == "example" else "energy"
+    venv = chain(VecSeparatedCues(raw, separator=separator, order=order, **extractor_kwargs(raw)))
     policy = "MlpLstmPolicy" if algorithm is RecurrentPPO else "MlpPolicy"
     merged = {"learning_rate": 1e-2, **ALGORITHMS[algorithm], **arguments}
     model: Any = algorithm(policy, venv, seed=0, device="cpu", **merged)
@@ -208,6 +210,22 @@ def test_whatever_lies_around_the_cues(
     assert "VecSeparatedCues" not in names
     assert ("VecMonitor" in names) == ("VecMonitor" in [type(each).__name__ for each in wrappers_of(model.get_env())])
     assert_same_rollout(model, audio)
+
+
+@pytest.mark.parametrize("goal", ["class", "example"])
+@pytest.mark.parametrize("chain", [alone, normalized_both_ways], ids=lambda chain: chain.__name__)
+def test_with_a_goal_there_and_back(
+    chain: Callable[[VecEnv], VecEnv], goal: str, make_env: MakeEnv, tiny: SeparatorConfig
+) -> None:
+    model = train(QRDQN, make_env, tiny, chain, goal=goal)
+    audio: Any = to_audio(model)
+    assert extractors(audio)[0].order == ("example" if goal == "example" else "energy")
+    assert_same_rollout(model, audio)
+    cues: Any = to_cues(audio)
+    assert_same_rollout(audio, cues)
+    before = copy_of(audio.policy)
+    audio.learn(16, reset_num_timesteps=False)
+    assert not equal(copy_of(audio.policy), before)
 
 
 @algorithms

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torchaudio
 
+from auralnav_gym import SyntheticSounds
 from auralnav_sb3 import cues
 
 SAMPLE_RATE = 8000
@@ -307,3 +308,107 @@ def test_energy_order_does_not_depend_on_the_order_of_the_sources() -> None:
 def test_sources_of_equal_energy_keep_their_order() -> None:
     sources = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]])
     assert torch.equal(cues.order_by_energy(sources), sources)
+
+
+# ==== Likeness ====
+
+
+def slow_timbre(signal: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
+    """Mean power over time in 16 mel triangles, in dB but for -60 dB below the loudest, less its mean over them."""
+    mel_points = np.linspace(0, 2595 * math.log10(1 + 4000 / 700), 18)
+    edges = 700 * (10 ** (mel_points / 2595) - 1)
+    spectra = np.abs(cues.stft(torch.from_numpy(signal), n_fft, hop_length).numpy()) ** 2
+    bands = np.zeros(16)
+    for band in range(16):
+        low, centre, high = edges[band : band + 3]
+        for k in range(n_fft // 2 + 1):
+            frequency = k * SAMPLE_RATE / n_fft
+            weight = max(0.0, min((frequency - low) / (centre - low), (high - frequency) / (high - centre)))
+            for t in range(spectra.shape[1]):
+                bands[band] += weight * spectra[k, t] / spectra.shape[1]
+    decibels = 10 * np.log10(np.maximum(bands, 1e-6 * bands.max()))
+    return decibels - decibels.mean()
+
+
+def coloured_noise(low: float, high: float, seed: int, num_samples: int = NUM_SAMPLES) -> np.ndarray:
+    """(N,) float64 of noise between two frequencies, 40 dB above what lies outside of them."""
+    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(num_samples))
+    frequency = np.fft.rfftfreq(num_samples, 1 / SAMPLE_RATE)
+    return 0.1 * np.fft.irfft(spectrum * np.where((low <= frequency) & (frequency < high), 1, 0.01), n=num_samples)
+
+
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(256, 128), (128, 50)], ids=["default", "other"])
+def test_likeness_is_the_correlation_of_spectra_in_db(n_fft: int, hop_length: int) -> None:
+    rng = np.random.default_rng(0)
+    sources = np.stack([coloured_noise(*np.sort(rng.uniform(0, 4000, 2)), seed=i, num_samples=900) for i in range(6)])
+    sources *= rng.uniform(0, 1, (6, 900)) ** 4
+    sources = sources.reshape(2, 3, 900)
+    examples = np.stack([coloured_noise(300, 2000, seed=9, num_samples=700), coloured_noise(0, 900, 8, 700)])
+    result = cues.likeness(torch.from_numpy(sources), torch.from_numpy(examples), SAMPLE_RATE, n_fft, hop_length)
+    for b in range(2):
+        theirs = slow_timbre(examples[b], n_fft, hop_length)
+        for s in range(3):
+            expected = np.corrcoef(slow_timbre(sources[b, s], n_fft, hop_length), theirs)[0, 1]
+            assert result[b, s].item() == pytest.approx(expected, abs=1e-5)
+    assert result.std() > 0.1
+
+
+def test_the_most_alike_comes_first_in_whatever_order_they_come() -> None:
+    """Noise of the example's band, of one that overlaps it, and of one that does not; the unlike ones are louder."""
+    bands = [(200, 1200), (700, 2000), (2200, 3800)]
+    alike, similar, unlike = (
+        torch.from_numpy(gain * coloured_noise(*band, seed=i))
+        for i, (gain, band) in enumerate(zip((1, 3, 9), bands, strict=True))
+    )
+    expected = torch.stack((alike, similar, unlike))[None]
+    example = torch.from_numpy(coloured_noise(200, 1200, seed=7, num_samples=3000))[None]
+    for permutation in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        assert torch.equal(cues.order_by_likeness(expected[:, permutation], example, SAMPLE_RATE), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_likeness_knows_no_level_and_no_pauses(dtype: torch.dtype) -> None:
+    sources = torch.from_numpy(np.stack([coloured_noise(300, 900, 0), coloured_noise(1000, 3000, 1)]))[None].to(dtype)
+    example = torch.from_numpy(coloured_noise(200, 1000, 2))[None].to(dtype)
+    expected = cues.likeness(sources, example, SAMPLE_RATE)
+    for gain in (1e-4, 0.1, 30.0):
+        torch.testing.assert_close(cues.likeness(gain * sources, example, SAMPLE_RATE), expected, rtol=0, atol=1e-4)
+        torch.testing.assert_close(cues.likeness(sources, gain * example, SAMPLE_RATE), expected, rtol=0, atol=1e-4)
+    paused = torch.cat((sources, torch.zeros_like(sources), torch.zeros_like(sources)), dim=-1)
+    torch.testing.assert_close(cues.likeness(paused, example, SAMPLE_RATE), expected, rtol=0, atol=0.05)
+
+
+def test_a_sound_is_most_like_itself() -> None:
+    sounds = torch.from_numpy(np.stack([coloured_noise(300, 900, 0), coloured_noise(1000, 3000, 1)]))
+    itself, other = cues.likeness(sounds[None], sounds[:1], SAMPLE_RATE)[0].tolist()
+    assert itself == pytest.approx(1.0)
+    assert -1 <= other < 0.5
+
+
+@pytest.mark.parametrize("silence", [0.0, 1e-8], ids=["digital", "faint"])
+def test_silence_is_like_nothing(silence: float) -> None:
+    """And comes last, behind what is as unlike as can be; where the example is silent nothing is sorted."""
+    low, high = (torch.from_numpy(coloured_noise(*band, seed=0)).float() for band in ((0, 1000), (2000, 4000)))
+    quiet = silence * low
+    sources = torch.stack((quiet, high, low))[None]
+    assert torch.equal(cues.order_by_likeness(sources, low[None], SAMPLE_RATE), torch.stack((low, high, quiet))[None])
+    assert cues.likeness(sources, low[None], SAMPLE_RATE)[0, 0] == -1
+    assert torch.equal(cues.order_by_likeness(sources, quiet[None], SAMPLE_RATE), sources)
+    assert (cues.likeness(sources, quiet[None], SAMPLE_RATE) == -1).all()
+
+
+def test_sounds_of_one_kind_are_more_alike_than_others() -> None:
+    """Of three sounds, one is of the example's kind; by chance it would come first in a third of the cases."""
+    bank = SyntheticSounds(per_kind=4, seconds=1.0)
+    rng = np.random.default_rng(0)
+    first = []
+    for kind in bank.kinds:
+        example, *others = bank.of_kinds([kind])
+        unlike = bank.of_kinds([each for each in bank.kinds if each != kind])
+        for sound in others:
+            heard = [sound, *(unlike[int(i)] for i in rng.choice(len(unlike), 2, replace=False))]
+            sources = torch.from_numpy(np.stack([each.signal[:4000] for each in heard]))[None]
+            clip = torch.tensor(example.signal[:4000])[None]
+            first.append(torch.equal(cues.order_by_likeness(sources, clip, SAMPLE_RATE)[0, 0], sources[0, 0]))
+    assert len(first) == 30
+    assert np.mean(first) > 0.6  # three standard deviations above chance

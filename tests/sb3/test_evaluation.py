@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -23,6 +24,7 @@ from auralnav_sb3 import (
     bootstrap_mean,
     evaluate,
     table,
+    to_audio,
 )
 from auralnav_sb3.evaluation import METRICS, Episode
 
@@ -128,6 +130,23 @@ def test_a_model_on_cues_is_played_as_by_hand(suite: Suite, tiny: SeparatorConfi
     assert result == Evaluation("short-v1", hand)
     assert len({episode.episode_return for episode in hand}) == 5  # no two would pass for each other
     assert evaluate(model, suite, cues_of(venv), num_envs, num_episodes=3).episodes == hand[:3]
+
+
+@pytest.mark.parametrize(("goal", "order"), [("class", "energy"), ("example", "example")])
+def test_a_model_with_a_goal_is_played_as_by_hand(suite: Suite, tiny: SeparatorConfig, goal: str, order: str) -> None:
+    told = replace(suite, env_kwargs={**WORLD, "goal": goal})
+    venv = VecSeparatedCues(make_vec_env(told.make_training_env, 2, seed=0), separator=tiny, order=order)
+    model = DQN("MlpPolicy", venv, seed=0, buffer_size=10)
+    hand = play(
+        told,
+        lambda observation, start: int(
+            model.predict(features_of(venv.extractor, observation), deterministic=True)[0][0]
+        ),
+    )
+    assert evaluate(model, told, wrap=cues_of(venv), num_envs=3).episodes == hand
+    audio = to_audio(DQN("MlpPolicy", VecFrameStack(venv, 2), seed=0, buffer_size=10))
+    wrapped = evaluate(audio, told, wrap=lambda raw: VecFrameStack(raw, 2))
+    assert evaluate(audio, told) == wrapped  # frames of all that is told are stacked, without being asked
 
 
 @pytest.mark.parametrize("num_envs", [1, 3])

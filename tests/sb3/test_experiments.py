@@ -77,7 +77,7 @@ def test_runs_are_gone_on_with_and_left_alone(tmp_path: Path, monkeypatch: pytes
 
 
 def test_refuses_bad_arguments_before_anything_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiments, "_run_in_processes", None)
+    monkeypatch.setattr(experiments, "run_in_processes", None)
     with pytest.raises(ValueError, match="recipes: expected names that can name a folder, actual: 'a/b'"):
         run_all({"fine": RECIPE, "a/b": RECIPE}, [0], tmp_path)
     with pytest.raises(ValueError, match="processes: expected at least 1, actual: 0"):
@@ -89,10 +89,30 @@ def test_refuses_bad_arguments_before_anything_is_run(tmp_path: Path, monkeypatc
         run_all({"fine": RECIPE, "used": other}, [0], tmp_path)
 
 
+def test_a_part_is_run_and_what_is_finished_of_the_rest_is_given_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes = {"a": RECIPE, "b": dataclasses.replace(RECIPE, aggregation="mean"), "c": RECIPE}
+    monkeypatch.setattr(experiments, "run_in_processes", lambda jobs, _: [each.run() for each in jobs] and [])
+    with pytest.raises(
+        ValueError, match=r"only: expected names of recipes, \['a', 'b', 'c'\], actual: \['d'\] among them"
+    ):
+        run_all(recipes, [0], tmp_path, only=["a", "d"])
+    assert [run.name for run in run_all(recipes, [0], tmp_path, episodes=2, only=["b"])] == ["b"]
+    assert [run.name for run in run_all(recipes, [0], tmp_path, episodes=2, only=["a"])] == ["a", "b"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    # One that was evaluated on another number of episodes is not finished, and not evaluated anew unless it is to be.
+    assert [run.name for run in run_all(recipes, [0], tmp_path, episodes=1, only=["a"])] == ["a"]
+    # What is not to be run must be what it is called, all the same.
+    recipes["b"] = RECIPE
+    with pytest.raises(ValueError, match=r"other settings: expected {'aggregation': 'weighted'}"):
+        run_all(recipes, [0], tmp_path, only=["c"])
+
+
 def test_recordings_are_split_between_training_and_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recordings = SyntheticSounds(per_kind=2, seconds=1.0)
     jobs: list[Any] = []
-    monkeypatch.setattr(experiments, "_run_in_processes", lambda waiting, _: jobs.extend(waiting))
+    monkeypatch.setattr(experiments, "run_in_processes", lambda waiting, _: jobs.extend(waiting))
     monkeypatch.setattr(experiments._Job, "result", lambda job: job)
     run_all({"DQN": Recipe()}, [0], tmp_path, sounds=recordings)
     suite = jobs[0].recipe.suite

@@ -200,6 +200,36 @@ def test_silence_gives_finite_features_and_gradients(tiny: SeparatorConfig) -> N
             assert torch.isfinite(weight.grad).all()
 
 
+def test_a_goal_follows_the_agent_and_an_example_is_no_feature(tiny: SeparatorConfig) -> None:
+    goal, example = spaces.Box(0, 1, (3,), np.float32), spaces.Box(-1, 1, (500,), np.float32)
+    told = spaces.Dict({**SPACE.spaces, "goal": goal, "example": example})
+    batch = observations()
+    more = {"goal": torch.eye(3), "example": 0.1 * torch.randn(3, 500, generator=torch.Generator().manual_seed(1))}
+    extractor = SeparatedCuesExtractor(told, tiny)
+    features = extractor({**batch, **more})
+    assert features.shape == (3, extractor.features_dim) == (3, 8 + 4 + 3)
+    assert torch.equal(features[:, :12], SeparatedCuesExtractor(SPACE, tiny)(batch))
+    assert torch.equal(features[:, 12:], torch.eye(3))
+    without_agent = spaces.Dict({"audio": AUDIO, "goal": goal})
+    features = SeparatedCuesExtractor(without_agent, tiny)({"audio": batch["audio"], "goal": more["goal"]})
+    assert torch.equal(features[:, 8:], torch.eye(3))
+
+
+def test_example_order_puts_first_what_sounds_like_the_example() -> None:
+    """Two tones, and an example of either: of each item of the batch its own. How loud it is makes no difference."""
+    space = spaces.Dict({**LONG_SPACE.spaces, "example": spaces.Box(-1, 1, (2000,), np.float32)})
+    audio = plane_waves((375.0, 875.0), (60.0, -20.0), (4.0, -8.0)).expand(2, -1, -1)
+    time = torch.arange(2000) / 8000
+    example = torch.stack([0.5 * torch.sin(2 * torch.pi * 375 * time), 1e-3 * torch.sin(2 * torch.pi * 875 * time)])
+    batch = {"audio": audio, "agent": torch.zeros(2, 4), "example": example}
+    unordered = SeparatedCuesExtractor(space, Bands())(batch)
+    ordered = SeparatedCuesExtractor(space, Bands(), order="example")(batch)
+    torch.testing.assert_close(ordered[0], unordered[0])
+    torch.testing.assert_close(ordered[1, :4], unordered[1, 4:8])
+    torch.testing.assert_close(ordered[1, 4:8], unordered[1, :4])
+    assert unordered[0, 0] > 0 > unordered[0, 4]
+
+
 def test_extractor_kwargs_are_read_off_the_environment(make_env: Callable[..., gym.Env]) -> None:
     expected = {"num_sources": 2, "sample_rate": 8000, "ear_spacing": 0.17}
     assert extractor_kwargs(make_env()) == expected
@@ -207,6 +237,16 @@ def test_extractor_kwargs_are_read_off_the_environment(make_env: Callable[..., g
     env = make_env()
     env.ears = SimpleNamespace(spacing=0.2)  # type: ignore[attr-defined]
     assert extractor_kwargs(DummyVecEnv([lambda: env])) == {**expected, "ear_spacing": 0.2}
+
+
+@pytest.mark.parametrize(("slots", "num_sources"), [("sources", 5), ("target", 2)])
+def test_slots_for_distractors(make_env: Callable[..., gym.Env], slots: str, num_sources: int) -> None:
+    env = make_env()
+    env.num_distractors = 3  # type: ignore[attr-defined]
+    assert extractor_kwargs(env, slots)["num_sources"] == num_sources
+    assert extractor_kwargs(DummyVecEnv([lambda: env]), slots)["num_sources"] == num_sources
+    with pytest.raises(ValueError, match=r"^slots: expected one of \['sources', 'target'\], actual 'targets'$"):
+        extractor_kwargs(env, "targets")
 
 
 # ==== Stacked frames ====
@@ -225,22 +265,27 @@ def with_statistics(venv: VecEnv, given: Normalization) -> VecEnv:
     return normalized
 
 
-@pytest.mark.parametrize("pose", [True, False], ids=["pose", "no-pose"])
+@pytest.mark.parametrize(
+    ("pose", "goal"),
+    [(True, None), (False, None), (True, "class"), (False, "class"), (False, "example")],
+    ids=["pose", "no-pose", "pose-goal", "goal", "example"],
+)
 @pytest.mark.parametrize("below", [False, True], ids=["", "normalized-below"])
 @pytest.mark.parametrize("above", [False, True], ids=["", "normalized-above"])
 def test_stacked_frames_give_what_sb3s_wrappers_give_over_cues(
-    pose: bool, below: bool, above: bool, make_env: Callable[..., gym.Env], tiny: SeparatorConfig
+    pose: bool, goal: str | None, below: bool, above: bool, make_env: Callable[..., gym.Env], tiny: SeparatorConfig
 ) -> None:
     """Through resets, whose frames before the first are zeros, and ends of episodes."""
 
     def make_venv() -> VecEnv:
-        venv = DummyVecEnv([lambda: make_env(pose=pose)] * 2)
+        venv = DummyVecEnv([lambda: make_env(pose=pose, goal=goal)] * 2)
         venv.seed(0)
         return venv
 
-    frame_dim = 8 + 4 * pose
+    frame_dim = 8 + 4 * pose + 3 * (goal == "class")
     frame, every = normalization(frame_dim), normalization(3 * frame_dim, seed=1)
-    venv: Any = VecSeparatedCues(make_venv(), separator=tiny)
+    order = "example" if goal == "example" else "none"
+    venv: Any = VecSeparatedCues(make_venv(), separator=tiny, order=order)
     venv = with_statistics(venv, frame) if below else venv
     venv = VecFrameStack(venv, 3)
     venv = with_statistics(venv, every) if above else venv
@@ -248,6 +293,7 @@ def test_stacked_frames_give_what_sb3s_wrappers_give_over_cues(
     extractor = SeparatedCuesExtractor(
         raw.observation_space,
         tiny,
+        order=order,
         num_frames=3,
         frame_normalization=frame if below else None,
         normalization=every if above else None,
@@ -319,11 +365,12 @@ def test_normalizations_are_saved_with_the_weights(tiny: SeparatorConfig) -> Non
 
 
 def test_arguments_make_the_same_extractor_again(tiny: SeparatorConfig) -> None:
-    space = spaces.Dict({"audio": spaces.Box(-1.0, 1.0, (2, 2 * NUM_SAMPLES), np.float32)})
+    stacked = 2 * NUM_SAMPLES
+    space = spaces.Dict({"audio": spaces.Box(-1.0, 1.0, (2, stacked)), "example": spaces.Box(-1.0, 1.0, (stacked,))})
     arguments: dict[str, Any] = {
         "aggregation": "mean",
         "freeze_separator": False,
-        "order": "energy",
+        "order": "example",
         "ear_spacing": 0.3,
         "n_fft": 128,
         "hop_length": 32,
@@ -334,9 +381,10 @@ def test_arguments_make_the_same_extractor_again(tiny: SeparatorConfig) -> None:
     extractor = SeparatedCuesExtractor(space, tiny, **arguments, seed=5)
     given = extractor.arguments
     assert {name: given[name] for name in arguments} == arguments
-    audio = {"audio": observations()["audio"].repeat(1, 1, 2)}
+    audio = observations()["audio"].repeat(1, 1, 2)
+    batch = {"audio": audio, "example": audio[:, 0]}
     again = SeparatedCuesExtractor(space, **given)
-    assert torch.equal(again(audio), extractor(audio))
+    assert torch.equal(again(batch), extractor(batch))
     assert again.separator is not extractor.separator
 
 
@@ -358,9 +406,11 @@ def test_the_weights_of_the_separator_are_marked(tiny: SeparatorConfig, make_env
         spaces.Dict({"audio": spaces.Box(-1, 1, (1, NUM_SAMPLES))}),
         spaces.Dict({"audio": spaces.Box(-1, 1, (NUM_SAMPLES,))}),
         spaces.Dict({"audio": AUDIO, "agent": spaces.Box(-1, 1, (2, 2))}),
+        spaces.Dict({"audio": AUDIO, "goal": spaces.Discrete(3)}),
+        spaces.Dict({"audio": AUDIO, "example": AUDIO}),
         spaces.Dict({"audio": AUDIO, "map": AGENT}),
     ],
-    ids=["no-dict", "no-audio", "mono", "flat", "agent-2d", "unknown-key"],
+    ids=["no-dict", "no-audio", "mono", "flat", "agent-2d", "goal-discrete", "example-stereo", "unknown-key"],
 )
 def test_observation_spaces_that_are_refused(space: spaces.Space) -> None:
     with pytest.raises(ValueError, match=r"^observation_space: expected Dict\(audio=Box\(2, N\)\) or .*, actual "):
@@ -371,7 +421,8 @@ def test_observation_spaces_that_are_refused(space: spaces.Space) -> None:
     ("arguments", "message"),
     [
         ({"aggregation": "max"}, r"aggregation: expected one of \['mean', 'weighted'\], actual 'max'"),
-        ({"order": "name"}, r"order: expected one of \['none', 'energy'\], actual 'name'"),
+        ({"order": "name"}, r"order: expected one of \['none', 'energy', 'example'\], actual 'name'"),
+        ({"order": "example"}, r"order: expected observations with an example for \"example\", .*, actual Dict.*"),
         ({"ear_spacing": -0.1}, "ear_spacing: expected at least 0 m, actual -0.1"),
         ({"ear_spacing": float("nan")}, "ear_spacing: expected at least 0 m, actual nan"),
         ({"num_sources": 0}, "num_sources: expected at least 1, actual 0"),
@@ -383,7 +434,7 @@ def test_observation_spaces_that_are_refused(space: spaces.Space) -> None:
             {"num_frames": 2, "frame_normalization": normalization(12)},
             r"frame_normalization: expected a mean of shape \(10,\), actual \(12,\)",
         ),
-        ({"n_fft": 1600}, "n_fft: expected less than twice the N = 800 samples of the audio, actual 1600"),
+        ({"n_fft": 1600}, "n_fft: expected less than twice the 800 samples of the audio, actual 1600"),
         ({"sample_rate": 16000}, "sample_rate: the separator's weights were made for 8000, actual 16000; .*"),
         ({"num_sources": 3}, "num_sources: the separator's weights were made for 2, actual 3; .*"),
     ],
@@ -392,6 +443,14 @@ def test_observation_spaces_that_are_refused(space: spaces.Space) -> None:
 def test_arguments_that_are_refused(tiny: SeparatorConfig, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
         SeparatedCuesExtractor(SPACE, tiny, **arguments)
+
+
+def test_an_example_that_is_too_short_for_the_transform(tiny: SeparatorConfig) -> None:
+    space = spaces.Dict({**SPACE.spaces, "example": spaces.Box(-1, 1, (100,), np.float32)})
+    message = r"^n_fft: expected less than twice the 100 samples of the example, actual 256$"
+    with pytest.raises(ValueError, match=message):
+        SeparatedCuesExtractor(space, tiny, order="example")
+    SeparatedCuesExtractor(space, tiny)  # where it is not used it can be of any length
 
 
 def test_a_window_that_the_weights_were_not_made_for(tiny: SeparatorConfig, tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from stable_baselines3.common.vec_env import VecFrameStack
 
 from auralnav_gym import SyntheticSounds, load_suite
 from auralnav_sb3 import agent_card, agent_names, evaluate, load_agent, save_agent
-from auralnav_sb3.conversion import to_audio
+from auralnav_sb3.conversion import acting_extractor, to_audio, to_cues
 from auralnav_sb3.extractor import extractor_kwargs
-from auralnav_sb3.pretrained import AGENTS_FOLDER
-from auralnav_sb3.separation import SeparatorConfig
+from auralnav_sb3.pretrained import AGENTS
+from auralnav_sb3.separation import Separator, SeparatorConfig
 from auralnav_sb3.vec_separated_cues import VecSeparatedCues
 
 TINY = SeparatorConfig(
@@ -40,10 +40,10 @@ def bank() -> SyntheticSounds:
     return SyntheticSounds(seconds=1.0, per_kind=1)
 
 
-def audio_model(name: str, bank: SyntheticSounds, **env_kwargs: Any) -> BaseAlgorithm:
+def audio_model(name: str, bank: SyntheticSounds, separator: Any = TINY, **env_kwargs: Any) -> BaseAlgorithm:
     algorithm, policy, arguments = ALGORITHMS[name]
     venv = make_vec_env("AuralNav-v0", 2, seed=0, env_kwargs={"sounds": bank, **env_kwargs})
-    cues = VecSeparatedCues(venv, separator=TINY, order="energy", **extractor_kwargs(venv))
+    cues = VecSeparatedCues(venv, separator=separator, order="energy", **extractor_kwargs(venv))
     return to_audio(algorithm(policy, VecFrameStack(cues, 2), seed=0, **arguments))
 
 
@@ -83,6 +83,35 @@ def test_a_saved_agent_goes_on_training_with_its_n_step_returns(bank: SyntheticS
     assert any((a != b).any() for a, b in zip(before, loaded.policy.q_net.q_net.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("keeps_level", [False, True])
+def test_the_separator_of_a_saved_agent_is_the_same(bank: SyntheticSounds, tmp_path: Path, keeps_level: bool) -> None:
+    own = {"window_samples": 4000, "keeps_level": keeps_level, "slots": ("speech", "other")}
+    model = audio_model("A2C", bank, Separator.from_config(TINY, seed=3, **own))
+    save_agent(model, tmp_path, {}, "")
+    separator, loaded = (acting_extractor(each).separator for each in (model, load_agent(tmp_path)))
+    assert {name: getattr(loaded, name) for name in own} == own
+    audio = 0.1 * torch.randn(1, 2, 4000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(loaded(audio), separator(audio))
+
+
+@pytest.mark.parametrize("goal", [None, "class", "example"])
+def test_a_saved_agent_goes_on_in_its_world(bank: SyntheticSounds, tmp_path: Path, goal: str | None) -> None:
+    """With spaces of its own making a model would be refused by the environments that it is for."""
+    model = audio_model("A2C", bank, goal=goal, num_sources=1, num_distractors=1, motion=True)
+    venv = model.get_env()
+    assert venv is not None
+    save_agent(model, tmp_path, {}, "")
+    loaded = load_agent(tmp_path)
+    assert loaded.observation_space == venv.observation_space
+    cues = to_cues(load_agent(tmp_path), venv)
+    told = {None: set(), "class": {"goal"}, "example": {"example"}}[goal]
+    assert set(venv.reset()) == {"audio", "agent", *told}
+    cue_env = cues.get_env()
+    assert cue_env is not None
+    assert cues.predict(cue_env.reset(), deterministic=True)[0].shape == (2,)
+
+
 def test_files_hold_nothing_that_could_run(bank: SyntheticSounds, tmp_path: Path) -> None:
     save_agent(audio_model("DQN", bank), tmp_path, {}, "# A card\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "agent.json", "weights.safetensors"]
@@ -101,7 +130,7 @@ def test_an_unknown_agent_is_refused_by_name() -> None:
 def test_a_model_that_does_not_separate_with_a_dprnntasnet_is_refused(bank: SyntheticSounds, tmp_path: Path) -> None:
     venv = make_vec_env("AuralNav-v0", 1, env_kwargs={"sounds": bank})
     model = to_audio(A2C("MlpPolicy", VecSeparatedCues(venv, separator="none", **extractor_kwargs(venv))))
-    with pytest.raises(ValueError, match="DPRNNTasNet"):
+    with pytest.raises(TypeError, match="DPRNNTasNet"):
         save_agent(model, tmp_path / "agent", {}, "")
     assert not (tmp_path / "agent").exists()
 
@@ -117,7 +146,7 @@ def test_there_are_agents() -> None:
 def test_a_shipped_agent_is_small_and_finds_sources_it_never_heard(name: str) -> None:
     suite = load_suite(f"{name}-v1")
     assert f"{name}-v1" in agent_card(name)
-    assert sum(path.stat().st_size for path in (AGENTS_FOLDER / name).iterdir()) < 4e6
+    assert sum(path.stat().st_size for path in (AGENTS.folder / name).iterdir()) < 4e6
     # Of 16 episodes a random agent succeeds in 0.06 x 16 = 1; a shipped one reaches 0.95 or more.
     result = evaluate(load_agent(name), suite, num_episodes=16)
     assert result.values("success").sum() >= 13

@@ -17,16 +17,24 @@ from stable_baselines3.common.utils import polyak_update
 from torch import Tensor, nn
 
 import auralnav_sb3.separation
+from auralnav_gym import SyntheticSounds
+from auralnav_sb3.pretraining import PRETRAININGS, Mixtures, evaluate_separator
 from auralnav_sb3.separation import (
+    ANY_ORDER,
     CONFIGS,
+    SEPARATORS,
     Separator,
     SeparatorConfig,
     dprnn_inference,
     has_fast_inference,
     load_separator,
     rms_level,
+    save_separator,
     scale_to_mixture,
+    separator_card,
+    separator_names,
 )
+from auralnav_sb3.shelf import Shelf
 
 NUM_SAMPLES = 800
 
@@ -200,6 +208,16 @@ def test_sources_come_out_at_the_scale_of_the_mixture(gains: tuple[float, float]
     torch.testing.assert_close(Separator(Bands(gains), 2, 8000)(audio), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_model_that_keeps_the_level_is_left_alone() -> None:
+    """Truth: the bands of the mean over the ears, each with the model's own gain, which no scale then takes away."""
+    time = torch.arange(NUM_SAMPLES) / 8000
+    low, high = torch.sin(2 * torch.pi * 400 * time), torch.sin(2 * torch.pi * 2000 * time)
+    audio = torch.stack((0.3 * low + 0.02 * high, 0.1 * low + 0.06 * high))[None]
+    separator = Separator(Bands((0.5, -3.0)), 2, 8000, keeps_level=True)
+    torch.testing.assert_close(separator(audio), torch.stack((0.1 * low, -0.12 * high))[None], rtol=1e-4, atol=1e-5)
+    assert torch.equal(separator(torch.zeros(1, 2, NUM_SAMPLES)), torch.zeros(1, 2, NUM_SAMPLES))
+
+
 def test_scale_is_the_least_squares_gain() -> None:
     estimates = noise(2, 3, 50, seed=1).double()
     mixture = noise(2, 50, seed=2).double()
@@ -278,8 +296,14 @@ def test_a_model_with_another_number_of_sources() -> None:
         ({"sample_rate": 16000}, ValueError, "sample_rate: expected the model's own 8000, actual 16000; leave it out"),
         ({"model": Bands()}, ValueError, "num_sources and sample_rate: a Bands does not tell them, .*; give both"),
         ({"model": "compact"}, TypeError, r"model: expected a torch\.nn\.Module, actual str"),
+        (
+            {"slots": ["speech"]},
+            ValueError,
+            r"slots: expected .* a name for each of 2 sources, actual \['speech'\]",
+        ),
+        ({"slots": "speech"}, ValueError, "slots: expected None, 'any order' or a name for each .*, actual 'speech'"),
     ],
-    ids=["sources", "sample-rate", "unknown", "not-a-module"],
+    ids=["sources", "sample-rate", "unknown", "not-a-module", "slots", "one-slot"],
 )
 def test_a_separator_that_contradicts_its_model(
     separator: Any, arguments: dict[str, Any], error: type[Exception], message: str
@@ -447,12 +471,25 @@ def test_inference_never_goes_stale(tiny: SeparatorConfig) -> None:
 # ==== Files ====
 
 
-def test_save_and_load_round_trip(separator: Any, tmp_path: Path) -> None:
-    separator.window_samples = NUM_SAMPLES
-    separator.save(tmp_path / "separator.pth")
-    loaded = Separator.from_file(tmp_path / "separator.pth")
+@pytest.mark.parametrize("how", ["file", "folder"])
+@pytest.mark.parametrize("keeps_level", [False, True], ids=["scaled", "keeps-level"])
+@pytest.mark.parametrize("slots", [None, ANY_ORDER, ("speech", "other")], ids=["unknown", "any-order", "by-kind"])
+@pytest.mark.parametrize("window_samples", [None, NUM_SAMPLES])
+def test_save_and_load_round_trip(
+    tiny: SeparatorConfig, tmp_path: Path, how: str, keeps_level: bool, slots: Any, window_samples: int | None
+) -> None:
+    own = {"window_samples": window_samples, "keeps_level": keeps_level, "slots": slots}
+    separator = Separator.from_config(dataclasses.replace(tiny, sample_rate=16000), seed=1, **own)
+    path = tmp_path / "separator"
+    if how == "file":
+        separator.save(path)
+    else:
+        save_separator(separator, path, "# A card\n")
+    loaded = load_separator(path, sample_rate=16000)
     assert equal_weights(separator, loaded)
-    assert (loaded.num_sources, loaded.sample_rate, loaded.window_samples) == (2, 8000, NUM_SAMPLES)
+    assert model_args(loaded) == model_args(separator)
+    assert (loaded.num_sources, loaded.sample_rate) == (2, 16000)
+    assert {name: getattr(loaded, name) for name in own} == own
     audio = noise(2, 2, NUM_SAMPLES)
     assert torch.equal(separator(audio), loaded(audio))
 
@@ -520,6 +557,21 @@ def test_loading_leaves_no_trace(separator: Any, tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), generator_state)
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["none", "missing"])
+def test_a_file_that_does_not_tell_its_sample_rate_is_taken_for_8_khz(
+    separator: Any, tmp_path: Path, told: bool
+) -> None:
+    """Asteroid gives what it loads from a file that does not tell a rate of None, and writes that down again."""
+    content = serialized(separator.model)
+    del content["model_args"]["sample_rate"]
+    if told:
+        content["model_args"]["sample_rate"] = None
+    torch.save(content, tmp_path / "model.pth")
+    assert load_separator(tmp_path / "model.pth").sample_rate == 8000
+    with pytest.raises(ValueError, match="sample_rate: the separator's weights were made for 8000, actual 16000"):
+        load_separator(tmp_path / "model.pth", sample_rate=16000)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -549,8 +601,10 @@ def test_another_asteroid_model_is_refused(tmp_path: Path) -> None:
     model = ConvTasNet(n_src=2, n_filters=8, bn_chan=4, hid_chan=4, skip_chan=4, n_blocks=1, n_repeats=1)
     content = {"model_name": "ConvTasNet", "model_args": model.get_model_args(), "state_dict": model.state_dict()}
     torch.save(content, tmp_path / "conv.pth")
-    with pytest.raises(ValueError, match="expected DPRNNTasNet, actual 'ConvTasNet'"):
+    with pytest.raises(ValueError, match="expected DPRNNTasNet, actual 'ConvTasNet'; load it with Asteroid and give"):
         load_separator(tmp_path / "conv.pth")
+    separated = load_separator(ConvTasNet.from_pretrained(str(tmp_path / "conv.pth")))(noise(1, 2, NUM_SAMPLES))
+    assert separated.shape == (1, 2, NUM_SAMPLES)
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF....WAVEfmt ", bytes(range(256)) * 20], ids=["empty", "wav", "noise"])
@@ -615,8 +669,11 @@ def test_a_failed_save_leaves_the_old_file(separator: Any, tmp_path: Path, monke
 
 
 def test_only_a_dprnn_can_be_saved(tmp_path: Path) -> None:
+    separator = Separator(Bands(), 2, 8000)
     with pytest.raises(TypeError, match=r"^model: expected a DPRNNTasNet to save, actual Bands$"):
-        Separator(Bands(), 2, 8000).save(tmp_path / "bands.pth")
+        separator.save(tmp_path / "bands.pth")
+    with pytest.raises(TypeError, match=r"^model: expected a DPRNNTasNet to save, actual Bands$"):
+        save_separator(separator, tmp_path / "bands", "")
     assert not list(tmp_path.iterdir())
 
 
@@ -655,9 +712,46 @@ def test_names_of_nothing(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(auralnav_sb3.separation, "cached_download", lambda name: pytest.fail("asked the hub"))
     with pytest.raises(
-        FileNotFoundError, match=rf"^separator: no file '{name}'; expected one of \['compact', 'full', 'none'\]"
+        FileNotFoundError, match=rf"^separator: no file '{name}'; expected one of \['compact', 'full', 'none'.*\]"
     ):
         load_separator(name)
+
+
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shelf:
+    """A place for separators that are shipped, still empty."""
+    shelf = Shelf("separator", tmp_path / "shipped")
+    monkeypatch.setattr(auralnav_sb3.separation, "SEPARATORS", shelf)
+    return shelf
+
+
+def test_shipped_separators_come_by_name(
+    separator: Any, shipped: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_separator(separator, shipped.folder / "mine", "# My card\n")
+    separator.save(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)  # what is shipped comes before a file of the same name
+    assert separator_names() == ("mine",)
+    assert separator_card("mine") == "# My card\n"
+    assert equal_weights(load_separator("mine"), separator)
+    assert equal_weights(Separator.from_folder(shipped.folder / "mine"), separator)
+    for load in (load_separator, Separator.from_pretrained):
+        with pytest.raises(FileNotFoundError, match=r"expected one of \['compact', 'full', 'none', 'mine'\]"):
+            load("yours")
+    for read in (separator_card, Separator.from_folder):
+        with pytest.raises(ValueError, match=r"expected one of \['mine'\] or a folder that save_separator wrote, "):
+            read("no")
+
+
+def test_a_folder_with_other_weights_or_settings_is_refused(
+    separator: Any, tiny: SeparatorConfig, shipped: Shelf, tmp_path: Path
+) -> None:
+    settings, weights = separator.settings(), separator.model.state_dict()
+    other = Separator.from_config(dataclasses.replace(tiny, hid_size=6))
+    for wrong in (other.settings(), {**settings, "nonsense": 1}, {**settings, "slots": ["speech"]}, {}):
+        shipped.write(tmp_path / "wrong", wrong, weights, "")
+        with pytest.raises(ValueError, match="wrong: not the settings and weights of a DPRNNTasNet"):
+            load_separator(tmp_path / "wrong")
 
 
 def test_an_unknown_configuration() -> None:
@@ -677,7 +771,7 @@ def test_load_separator_takes_everything_that_names_one(separator: Any, tiny: Se
     assert equal_weights(load_separator("compact", seed=2), Separator.from_config(CONFIGS["compact"], seed=2))
     assert model_args(load_separator("compact", num_sources=3, sample_rate=16000))["n_src"] == 3
     assert load_separator(Bands(), num_sources=2, sample_rate=16000).sample_rate == 16000
-    with pytest.raises(TypeError, match=r"^separator: expected one of \['compact', 'full', 'none'\], .*, actual int$"):
+    with pytest.raises(TypeError, match=r"^separator: expected one of \['compact', 'full', 'none'.*, actual int$"):
         load_separator(3)  # type: ignore[arg-type]
 
 
@@ -690,13 +784,27 @@ def test_load_separator_takes_everything_that_names_one(separator: Any, tiny: Se
     ],
     ids=["sources", "sample-rate", "window"],
 )
-@pytest.mark.parametrize("on_disk", [False, True], ids=["object", "file"])
+@pytest.mark.parametrize("how", ["object", "file", "hub", "folder", "shipped"])
 def test_weights_made_for_something_else(
-    separator: Any, tmp_path: Path, wanted: dict[str, int], message: str, on_disk: bool
+    separator: Any,
+    shipped: Shelf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: dict[str, int],
+    message: str,
+    how: str,
 ) -> None:
     separator.window_samples = NUM_SAMPLES
     separator.save(tmp_path / "separator.pth")
-    spec = tmp_path / "separator.pth" if on_disk else separator
+    monkeypatch.setattr(auralnav_sb3.separation, "cached_download", lambda name: str(tmp_path / "separator.pth"))
+    save_separator(separator, shipped.folder / "mine", "")
+    spec = {
+        "object": separator,
+        "file": tmp_path / "separator.pth",
+        "hub": "someone/separator",
+        "folder": shipped.folder / "mine",
+        "shipped": "mine",
+    }[how]
     assert load_separator(spec, num_sources=2, sample_rate=8000, window_samples=NUM_SAMPLES).window_samples == 800
     with pytest.raises(ValueError, match=f"^{message}$"):
         load_separator(spec, **wanted)
@@ -705,3 +813,80 @@ def test_weights_made_for_something_else(
 def test_a_file_without_a_window_fits_any(separator: Any, tmp_path: Path) -> None:
     separator.save(tmp_path / "separator.pth")
     assert load_separator(tmp_path / "separator.pth", window_samples=1234).window_samples is None
+
+
+class Rated(Bands):
+    """Tells the sample rate that it is made for, as all of Asteroid's models do."""
+
+    def __init__(self, sample_rate: float | None) -> None:
+        super().__init__()
+        self.sample_rate = sample_rate
+
+
+def of_rate(kind: str, sample_rate: int | None, tiny: SeparatorConfig, folder: Path) -> Any:
+    """What names a separator for a sample rate."""
+    arguments = {**dataclasses.asdict(tiny), "sample_rate": sample_rate}
+    model = DPRNNTasNet(n_src=arguments.pop("num_sources"), **arguments)
+    small = {"n_filters": 8, "bn_chan": 4, "hid_chan": 4, "skip_chan": 4, "n_blocks": 1, "n_repeats": 1}
+    torch.save(serialized(model), folder / "asteroid.pth")
+    return {
+        "Asteroid-file": folder / "asteroid.pth",
+        "hub": "someone/separator",
+        "DPRNNTasNet": model,
+        "another-Asteroid-model": ConvTasNet(n_src=2, sample_rate=sample_rate, **small),
+        "any-module": Rated(None if sample_rate is None else float(sample_rate)),
+    }[kind]
+
+
+MODELS = ["Asteroid-file", "hub", "DPRNNTasNet", "another-Asteroid-model", "any-module"]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize(("made_for", "other"), [(8000, 16000), (16000, 8000), (44100, 16000)])
+def test_models_of_another_sample_rate_are_refused(
+    tiny: SeparatorConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, made_for: int, other: int
+) -> None:
+    monkeypatch.setattr(auralnav_sb3.separation, "cached_download", lambda name: str(tmp_path / "asteroid.pth"))
+    spec = of_rate(kind, made_for, tiny, tmp_path)
+    loaded = load_separator(spec, sample_rate=made_for)
+    assert loaded.sample_rate == made_for
+    audio = noise(1, 2, NUM_SAMPLES)
+    assert loaded(audio).shape == (1, 2, NUM_SAMPLES)
+    with pytest.raises(
+        ValueError, match=f"^sample_rate: the separator's weights were made for {made_for}, actual {other}; change the"
+    ):
+        load_separator(spec, sample_rate=other)
+
+
+@pytest.mark.parametrize("kind", MODELS[2:])
+def test_models_that_do_not_tell_their_sample_rate_are_taken_for_the_audios(
+    tiny: SeparatorConfig, tmp_path: Path, kind: str
+) -> None:
+    assert load_separator(of_rate(kind, None, tiny, tmp_path), sample_rate=16000).sample_rate == 16000
+
+
+# ==== The separators that are shipped ====
+
+
+def test_both_separators_are_shipped() -> None:
+    assert set(separator_names()) == {"any-order", "speech-first"} == set(PRETRAININGS)
+
+
+@pytest.mark.parametrize("name", separator_names())
+def test_a_shipped_separator_separates_sounds_that_it_was_not_trained_on(name: str) -> None:
+    """Far less is asked than the cards say, as these few scenes have synthetic sounds alone."""
+    _, test_sounds = SyntheticSounds().split()
+    mixtures = Mixtures(test_sounds, PRETRAININGS[name].first_kinds, seed=3)
+    quality = evaluate_separator(load_separator(name), mixtures, num_scenes=40)[-1]
+    assert quality.si_sdr_improvement.low > 2.0
+    assert quality.empty_db.high < -15.0
+
+
+@pytest.mark.parametrize("name", separator_names())
+def test_a_shipped_separator_is_small_and_says_what_it_is(name: str) -> None:
+    separator = load_separator(name, num_sources=2, sample_rate=8000)
+    assert separator.slots == {"any-order": ANY_ORDER, "speech-first": ("speech", "other")}[name]
+    assert separator.keeps_level
+    assert f'load_separator("{name}")' in separator_card(name)
+    assert sum(path.stat().st_size for path in (SEPARATORS.folder / name).iterdir()) < 4e6
+    assert has_fast_inference(separator.model)

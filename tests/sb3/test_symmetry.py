@@ -84,6 +84,13 @@ def test_signs_of_stacked_frames_repeat() -> None:
     assert extractor.mirror_signs.tolist() == [-1, -1, 1, 1, -1, 1, -1] * 3
 
 
+def test_what_is_looked_for_is_the_same_in_a_mirror() -> None:
+    boxes = {"audio": (2, 400), "agent": (2,), "goal": (3,), "example": (400,)}
+    space = spaces.Dict({key: spaces.Box(-1, 1, shape, np.float32) for key, shape in boxes.items()})
+    extractor = SeparatedCuesExtractor(space, "none", num_sources=1)
+    assert extractor.mirror_signs.tolist() == [-1, 1, -1, 1, 1, -1, 1, 1, 1]
+
+
 def test_normalized_features_have_no_mirror_image() -> None:
     space = spaces.Dict(audio=spaces.Box(-1, 1, (2, 400), np.float32))
     shifted = Normalization(np.ones(4), np.ones(4), 1e-8, 10.0)

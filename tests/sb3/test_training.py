@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import math
 import warnings
@@ -38,6 +39,8 @@ from auralnav_sb3 import (
 )
 
 SUITE = Suite("tiny", seeds=range(1000, 1004), env_kwargs={"listen_seconds": 0.05, "max_episode_steps": 12})
+DISTRACTORS = dataclasses.replace(SUITE, env_id="AuralNav-Distractors-v0")
+KINDS = SUITE.train_sounds.kinds
 TINY_NET = {"policy_kwargs": {"net_arch": [8]}}
 QUICK_Q = {"learning_starts": 10, "gradient_steps": 1, "batch_size": 16, "buffer_size": 500, **TINY_NET}
 QUICK: dict[str, dict[str, Any]] = {
@@ -106,6 +109,8 @@ class TestRecipe:
             ({"num_envs": 0}, "num_envs: expected at least 1, actual 0"),
             ({"steps": -5}, "steps: expected at least 1, actual -5"),
             ({"mirror": True, "algorithm": "PPO"}, "mirror: expected False for PPO"),
+            ({"slots": "all"}, r"slots: expected one of \['sources', 'target'\], actual 'all'"),
+            ({"slots": "target"}, 'order: expected "none" with slots="target", .* actual \'energy\'; set order="none"'),
         ],
         ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
     )
@@ -151,6 +156,36 @@ class TestEnvironment:
         observation = venv.step(np.zeros(2, dtype=int))[0]
         assert np.isfinite(observation).all()
         assert (observation != 0).any()
+
+    @pytest.mark.parametrize(
+        ("changes", "width"),
+        [
+            ({"slots": "target", "order": "none"}, 8),
+            ({"slots": "target", "order": "none", "separator": "ideal", "motion": True, "frames": 2}, 20),
+            ({}, 12),
+            ({"separator": "ideal"}, 12),
+        ],
+        ids=["target", "target, ideal", "sources", "sources, ideal"],
+    )
+    def test_observations_among_distractors(self, changes: dict[str, Any], width: int) -> None:
+        venv: Any = make_cue_env(quick(suite=DISTRACTORS, **changes), seed=0)
+        assert venv.observation_space.shape == (width,)
+        assert venv.reset().shape == (2, width)
+        assert (venv.step(np.zeros(2, dtype=int))[0] != 0).any()
+
+    @pytest.mark.parametrize(
+        ("goal", "order", "width"),
+        [("class", "energy", 8 + len(KINDS)), ("example", "energy", 8), ("example", "example", 8)],
+    )
+    def test_observations_with_a_goal(self, goal: str, order: str, width: int) -> None:
+        suite = dataclasses.replace(SUITE, env_kwargs={**SUITE.env_kwargs, "goal": goal})
+        venv: Any = make_cue_env(quick(suite=suite, order=order), seed=0)
+        features = venv.reset()
+        assert features.shape == (2, width)
+        if goal == "class":
+            kinds = [[scene.sources[0].sound.kind == kind for kind in KINDS] for scene in venv.get_attr("scene")]
+            np.testing.assert_array_equal(features[:, 8:], kinds)
+        assert np.isfinite(venv.step(np.zeros(2, dtype=int))[0]).all()
 
     def test_separator_order_and_seed_reach_the_cues(self) -> None:
         """Against an extractor made by hand, on the same scene."""
@@ -223,6 +258,21 @@ class TestTrain:
         assert model.num_timesteps == 96
         assert model.replay_buffer.n_steps == training.HYPERPARAMETERS["DQN"]["n_steps"]
         assert model.replay_buffer.signs.tolist() == [-1, 1, -1, 1] * 2
+
+    @pytest.mark.parametrize("separator", ["none", "ideal"])
+    def test_the_slots_of_the_training_are_those_of_the_evaluation(self, separator: str, tmp_path: Path) -> None:
+        recipe = quick("QRDQN", suite=DISTRACTORS, slots="target", order="none", separator=separator, frames=2)
+        model = train(recipe, 0, tmp_path, progress=False)
+        venv = model.get_env()
+        assert venv is not None
+        wrap = evaluation_wrap(recipe, venv)
+        assert len(evaluate(model, DISTRACTORS, wrap, env_kwargs=recipe.env_kwargs).episodes) == 4
+        cues = unwrap_vec_wrapper(
+            wrap(make_vec_env(DISTRACTORS.make_env, 1, env_kwargs=recipe.env_kwargs)), VecSeparatedCues
+        )
+        assert isinstance(cues, VecSeparatedCues)
+        assert (cues.slots, cues.ideal) == ("target", separator == "ideal")
+        assert read_log(tmp_path).settings["slots"] == "target"
 
     @pytest.mark.parametrize("algorithm", training.ALGORITHMS)
     def test_trains_and_leaves_model_and_log(self, algorithm: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +24,8 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
 )
 
-from auralnav_gym import SyntheticSounds
-from auralnav_sb3 import SeparatedCuesExtractor, SeparatorConfig, VecSeparatedCues, extractor_kwargs
+from auralnav_gym import Pose, Scene, ShoeBox, Source, SyntheticSounds
+from auralnav_sb3 import SeparatedCuesExtractor, Separator, SeparatorConfig, VecSeparatedCues, extractor_kwargs
 
 MakeEnv = Callable[..., gym.Env]
 NUM_ENVS, NUM_STEPS = 3, 20
@@ -78,15 +79,19 @@ def one_by_one(extractor: SeparatedCuesExtractor, observation: dict[str, np.ndar
         return extractor({key: torch.from_numpy(value)[None] for key, value in observation.items()})[0].numpy()
 
 
-@pytest.mark.parametrize("pose", [True, False], ids=["pose", "no-pose"])
+@pytest.mark.parametrize(
+    ("pose", "goal", "width"),
+    [(True, None, 12), (False, None, 8), (True, "class", 15), (False, "example", 8)],
+    ids=["pose", "no-pose", "goal", "example"],
+)
 def test_features_are_those_of_the_extractor_one_observation_at_a_time(
-    make_env: MakeEnv, tiny: SeparatorConfig, pose: bool
+    make_env: MakeEnv, tiny: SeparatorConfig, pose: bool, goal: str | None, width: int
 ) -> None:
-    raw = make_venv(make_env, pose=pose)
-    extractor = SeparatedCuesExtractor(raw.observation_space, tiny)
-    spy = Spy(make_venv(make_env, pose=pose))
+    raw = make_venv(make_env, pose=pose, goal=goal)
+    extractor = SeparatedCuesExtractor(raw.observation_space, tiny, order="example" if goal == "example" else "none")
+    spy = Spy(make_venv(make_env, pose=pose, goal=goal))
     venv: Any = VecSeparatedCues(spy, extractor)
-    assert venv.observation_space == spaces.Box(-np.inf, np.inf, (8 + 4 * pose,), np.float32)
+    assert venv.observation_space == spaces.Box(-np.inf, np.inf, (width,), np.float32)
 
     def check(features: np.ndarray, observations: Any) -> None:
         assert features.shape == (NUM_ENVS, extractor.features_dim)
@@ -225,6 +230,98 @@ def test_ideal_masks_are_those_of_a_perfect_separator(make_env: MakeEnv, aggrega
     assert num_ended > NUM_ENVS
 
 
+class ThreeBands(gym.Wrapper):
+    """Noise in three bands, panned anew at every step; the first and the third are targets, and now and then silent."""
+
+    EDGES = (0, 700, 2000, 4001)
+
+    def __init__(self, env: gym.Env, seed: int = 0) -> None:
+        super().__init__(env)
+        self.rng = np.random.default_rng(seed)
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        return self._three_bands(*self.env.reset(**kwargs))
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        observation, info = self._three_bands(observation, info)
+        return observation, reward, terminated, truncated, info
+
+    def _three_bands(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        num_samples = observation["audio"].shape[1]
+        frequency = np.fft.rfftfreq(num_samples, 1 / 8000)
+        spectra = np.fft.rfft(self.rng.standard_normal((3, num_samples)) * self.rng.uniform(0.02, 0.2, (3, 1)))
+        in_band = [(low <= frequency) & (frequency < high) for low, high in itertools.pairwise(self.EDGES)]
+        bands = np.fft.irfft(spectra * np.stack(in_band), n=num_samples)  # (S, N)
+        alone = bands[:, None] * self.rng.uniform(0.3, 1.0, (3, 2, 1))  # (S, 2, N)
+        alone[[0, 2]] *= self.rng.random() < 0.7
+        info |= {"source_audio": alone.astype(np.float32), "is_target": np.array([True, False, True])}
+        return {**observation, "audio": alone.sum(axis=0).astype(np.float32)}, info
+
+
+class OuterFirst(torch.nn.Module):
+    """A perfect separator of the first and the third band from the second."""
+
+    def forward(self, wav: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.fft.rfft(wav)
+        frequency = torch.fft.rfftfreq(wav.shape[-1], 1 / 8000).to(wav)
+        inner = (ThreeBands.EDGES[1] <= frequency) & (frequency < ThreeBands.EDGES[2])
+        return torch.fft.irfft(torch.stack((spectrum * ~inner, spectrum * inner), dim=1), n=wav.shape[-1])
+
+
+def test_ideal_masks_with_the_targets_first(make_env: MakeEnv) -> None:
+    """Against a perfect separator that puts the targets, which are nowhere else in frequency, into the first slot."""
+
+    def make_bands() -> VecEnv:
+        venv = DummyVecEnv([lambda seed=seed: ThreeBands(make_env(), seed) for seed in range(NUM_ENVS)])
+        venv.seed(0)
+        return venv
+
+    ideal: Any = VecSeparatedCues(make_bands(), ideal=True, slots="target")
+    perfect: Any = VecSeparatedCues(make_bands(), separator=OuterFirst(), slots="target")
+    # What rounding leaves of a silent target in the separator has nearly faded from its cues.
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=0.02)
+    close(ideal.reset(), perfect.reset())
+    silent = 0
+    for _ in range(NUM_STEPS):
+        features, _, dones, infos = ideal.step(np.zeros(NUM_ENVS, int))
+        expected, _, _, expected_infos = perfect.step(np.zeros(NUM_ENVS, int))
+        close(features, expected)
+        silent += int((features[:, :4] == 0).all(axis=1).sum())
+        for i in np.flatnonzero(dones):
+            close(infos[i]["terminal_observation"], expected_infos[i]["terminal_observation"])
+    assert 0 < silent < NUM_ENVS * NUM_STEPS
+
+
+@pytest.mark.parametrize("side", [1, -1], ids=["target left", "target right"])
+def test_the_first_ideal_slot_is_where_the_target_is(side: int) -> None:
+    """In the real environment: a voice on one side, two louder sounds on the other."""
+    bank = SyntheticSounds(per_kind=1, seconds=1.0)
+    voice, bell, engine = (bank.of_kinds([kind])[0] for kind in ("speech", "bell", "engine"))
+    sources = (
+        Source((4.0, 4.0 + 2.5 * side, 1.5), voice),
+        Source((3.5, 4.0 - 2.5 * side, 1.5), bell, level_db=6.0, is_target=False),
+        Source((5.0, 4.0 - 3.0 * side, 1.5), engine, level_db=6.0, is_target=False),
+    )
+    scene = Scene(ShoeBox((8.0, 8.0, 3.0), rt60=0.3), sources, Pose(4.0, 4.0, 0.0))
+
+    def make() -> gym.Env:
+        return gym.make("AuralNav-Distractors-v0", sounds=bank, source_audio=True, pose=False)
+
+    venv: Any = VecSeparatedCues(DummyVecEnv([make]), ideal=True, slots="target")
+    venv.set_options({"scene": scene})
+    (features,) = venv.reset()
+    ild = {"target": features[2], "rest": features[6]}
+    assert side * ild["target"] > 0.1  # 1 dB
+    assert side * ild["rest"] < -0.1
+    assert features[3] < features[7]  # its volume
+    (silent,) = VecSeparatedCues(
+        DummyVecEnv([lambda: gym.make("AuralNav-v0", sounds=bank, source_audio=True)]), ideal=True, slots="target"
+    ).reset()
+    assert silent[:4].any()
+    assert not silent[4:8].any()  # where all are targets there is no rest
+
+
 def test_ideal_masks_in_subprocesses_of_the_real_environment() -> None:
     """Those hand over the infos of resets in their own way."""
     sounds = SyntheticSounds(per_kind=1, seconds=1.0)
@@ -259,6 +356,21 @@ def test_what_ideal_masks_refuse(make_env: MakeEnv, tiny: SeparatorConfig) -> No
         ValueError, match=r"^num_sources: expected the 2 sources of the scene with ideal=True, actual 3$"
     ):
         three.reset()
+
+
+def test_what_slots_refuse(make_env: MakeEnv, tiny: SeparatorConfig) -> None:
+    with pytest.raises(ValueError, match=r"^slots: expected one of \['sources', 'target'\], actual 'both'$"):
+        VecSeparatedCues(make_venv(make_env), separator=tiny, slots="both")
+    with pytest.raises(ValueError, match=r'^order: expected "none" with slots="target", .*, actual \'energy\'; '):
+        VecSeparatedCues(make_venv(make_env), separator=tiny, order="energy", slots="target")
+    with pytest.raises(ValueError, match=r'^num_sources: expected 2 with slots="target", .*, actual 3; '):
+        VecSeparatedCues(make_venv(make_env), separator="none", num_sources=3, slots="target")
+    unsorted = Separator(tiny.build(), slots="any order")
+    with pytest.raises(ValueError, match=r"^separator: expected one that fills its slots by kind .*any order"):
+        VecSeparatedCues(make_venv(make_env), separator=unsorted, num_sources=2, slots="target")
+    untold = VecSeparatedCues(DummyVecEnv([lambda: TwoBands(make_env())]), ideal=True, slots="target")
+    with pytest.raises(ValueError, match=r'^ideal: expected info\["is_target"\], actual none; .*source_audio=True$'):
+        untold.reset()
 
 
 def test_device(make_env: MakeEnv, tiny: SeparatorConfig) -> None:

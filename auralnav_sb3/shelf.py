@@ -1,0 +1,112 @@
+"""Where what is trained already lies: small folders inside the package, by name, or anyone's own.
+
+Each holds three files: ``weights.safetensors``, what the networks weigh; a JSON file, what they are; and ``README.md``,
+the card: what they were trained on, how, and what they reach. None of them can hold code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from auralnav_sb3.files import written_whole
+
+WEIGHTS, CARD = "weights.safetensors", "README.md"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Trained things of one kind.
+
+    Attributes:
+        kind: "agent" or "separator"; the settings are in ``agent.json`` or ``separator.json``.
+        folder: Where those that are shipped lie, each in a folder of its name.
+    """
+
+    kind: str
+    folder: Path
+
+    @property
+    def settings_file(self) -> str:
+        """The name of the JSON file."""
+        return f"{self.kind}.json"
+
+    def names(self) -> tuple[str, ...]:
+        """Those that are shipped."""
+        return tuple(sorted(path.parent.name for path in self.folder.glob(f"*/{self.settings_file}")))
+
+    def find(self, name_or_folder: str | os.PathLike[str]) -> Path | None:
+        """The folder of one that is shipped, or of one's own; None if there is none."""
+        for folder in (self.folder / name_or_folder, Path(name_or_folder)):
+            if (folder / self.settings_file).is_file():
+                return folder
+        return None
+
+    def get(self, name_or_folder: str | os.PathLike[str]) -> Path:
+        """As `find`.
+
+        Raises:
+            ValueError: There is none.
+        """
+        folder = self.find(name_or_folder)
+        if folder is None:
+            raise ValueError(
+                f"name_or_folder: expected one of {list(self.names())} or a folder that save_{self.kind} wrote, "
+                f"actual {os.fspath(name_or_folder)!r}"
+            )
+        return folder
+
+    def card(self, name_or_folder: str | os.PathLike[str]) -> str:
+        """The card: Markdown.
+
+        Raises:
+            ValueError: There is none of that name.
+        """
+        return (self.get(name_or_folder) / CARD).read_text(encoding="utf-8")
+
+    def read(self, name_or_folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Read settings and weights; whatever is in the files, nothing of it runs.
+
+        Raises:
+            FileNotFoundError: The weights are not there.
+            ValueError: There is none of that name, or a file is corrupt.
+        """
+        folder = self.get(name_or_folder)
+        path = folder / self.settings_file
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: expected JSON, actual {error}") from error
+        path = folder / WEIGHTS
+        try:
+            return settings, load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path}: expected weights in the safetensors format, actual {error}") from error
+
+    def write(
+        self, folder: str | os.PathLike[str], settings: Mapping[str, Any], weights: Mapping[str, Tensor], card: str
+    ) -> None:
+        """Write the three files, each whole or not at all.
+
+        Args:
+            folder: Made if it is not there.
+            settings: Plain JSON.
+            weights: By name; no two may share memory.
+            card: Markdown.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with written_whole(folder / WEIGHTS) as path:
+            save_file({name: weight.cpu().contiguous() for name, weight in weights.items()}, path)
+        with written_whole(folder / self.settings_file) as path:
+            path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        with written_whole(folder / CARD) as path:
+            path.write_text(card, encoding="utf-8")
