@@ -1,6 +1,6 @@
 """Does it help to train the separator on through the TD loss? The agent and the SI-SDR, before and after.
 
-    python examples/finetune_separator.py                    # after examples/separation.py; 3 agents, 2,000 steps
+    python examples/finetune_separator.py  # after examples/compare_separation.py; 3 agents, 2,000 steps
     python examples/finetune_separator.py --gradient-steps 4 --steps 5000
     python examples/finetune_separator.py --recordings my/recordings  # to measure the separator with, too
 
@@ -22,7 +22,7 @@ from auralnav_sb3.finetuning import Finetuning, finetune_all, to_csv, to_markdow
 from auralnav_sb3.pretraining import pretraining_sounds
 
 SUITE = "distractors-v1"
-AGENTS = f"{SUITE}, trained separator"  # what examples/separation.py calls them
+AGENTS = f"{SUITE}, trained separator"  # what examples/compare_separation.py calls them
 FIRST_KINDS = ("speech",)  # what the separator puts first: the targets
 
 
@@ -30,7 +30,7 @@ def main() -> None:
     defaults = Finetuning()
     parser = make_parser(__doc__.split("\n")[0], output="runs/finetune", steps=defaults.steps)
     add = parser.add_argument
-    add("--runs", type=Path, default=Path("runs/separation"), help="the --output of examples/separation.py")
+    add("--runs", type=Path, default=Path("runs/separation"), help="the --output of examples/compare_separation.py")
     add("--target-first", default="speech-first", help="its --target-first, the separator")
     add("--trained-steps", type=int, default=RECIPES[SUITE].steps, help="its --steps")
     add("--warmup", type=int, default=defaults.warmup, help="environment steps that fill the replay buffer before")

@@ -1,4 +1,4 @@
-"""The comparison goes on from what examples/separation.py left, and writes what it says."""
+"""The comparison goes on from what examples/compare_separation.py left, and writes what it says."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ QUICK = {"learning_starts": 8, "gradient_steps": 1, "batch_size": 8, "buffer_siz
 
 def test_it_goes_on_from_what_the_comparison_of_separators_left() -> None:
     names = runpy.run_path(str(SCRIPT))
-    recipes = runpy.run_path(str(EXAMPLES / "separation.py"))["make_recipes"]("first.pth", "any.pth")
+    recipes = runpy.run_path(str(EXAMPLES / "compare_separation.py"))["make_recipes"]("first.pth", "any.pth")
     ours = dataclasses.replace(RECIPES[names["SUITE"]], separator="first.pth")
     assert recipes[names["AGENTS"]] == ours
 
@@ -84,7 +84,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     for way, row in rows.items():
         assert (row["si_sdr_after"] == row["si_sdr_before"]) == (way != END_TO_END)
 
-    # The agent that was missing lies where examples/separation.py would have left it; what it does is not changed.
+    # The agent that was missing lies where examples/compare_separation.py would have left it; it stays as it was.
     folder = tmp_path / "runs" / "distractors-v1, trained separator" / "seed-0"
     separator = str(tmp_path / "separator.pth")
     recipe = dataclasses.replace(

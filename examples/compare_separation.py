@@ -1,8 +1,8 @@
 """What is separation worth where it matters: among louder distractors, and in the babble of a crowd?
 
-    python examples/separation.py                                    # 24 trainings, two at a time
-    python examples/separation.py --suites babble-v1 --seeds 1       # a part of them
-    python examples/separation.py --conditions trained --target-first my/separator.pth
+    python examples/compare_separation.py                               # 24 trainings, two at a time
+    python examples/compare_separation.py --suites babble-v1 --seeds 1  # a part of them
+    python examples/compare_separation.py --conditions trained --target-first my/separator.pth
 
 Each agent trains and is evaluated with no separation, an untrained separator, a trained one and ideal masks; all else
 is the same. What was cut off goes on where it was. The tables are of all trainings that are finished, whichever of them

@@ -27,7 +27,7 @@ from auralnav_sb3 import (
 from auralnav_sb3.evaluation import Episode
 from auralnav_sb3.experiments import Run
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "separation.py"
+SCRIPT = Path(__file__).parents[2] / "examples" / "compare_separation.py"
 SCRIPT_NAMES: dict[str, Any] = runpy.run_path(str(SCRIPT))
 SUITES = ("distractors-v1", "babble-v1")
 CONDITIONS = ("no separation", "untrained separator", "trained separator", "ideal masks")
@@ -82,7 +82,7 @@ def run_command(
         return [made_up(name, seed) for name in recipes for seed in seeds if name in {*rest[-1], *finished}]
 
     monkeypatch.setattr(experiments, "run_all", run_nothing)
-    monkeypatch.setattr(sys, "argv", ["separation.py", *arguments, "--output", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["compare_separation.py", *arguments, "--output", str(tmp_path)])
     runpy.run_path(str(SCRIPT), run_name="__main__")
     return asked
 
