@@ -33,7 +33,7 @@ from auralnav_gym.scoring import Rewards, as_rewards, reward_terms, shortest_tou
 from auralnav_gym.sounds import SoundBank, load_sounds
 
 # What the agent's centre keeps to the walls beyond its ears, metres.
-_EAR_CLEARANCE = 0.05
+EAR_CLEARANCE = 0.05
 
 # What touching a distractor can do, and how the agent can be told the targets' kind.
 _TOUCHES = ("end", "cost")
@@ -221,7 +221,7 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
         self.sample_rate, self.listen_seconds = sample_rate, listen_seconds
         self.num_samples = _window(sample_rate, listen_seconds)
         self.ears = as_ears(ears)
-        self.body = Body(step_size, math.radians(turn_angle), capture_radius, self.ears.radius + _EAR_CLEARANCE)
+        self.body = Body(step_size, math.radians(turn_angle), capture_radius, self.ears.radius + EAR_CLEARANCE)
         self.rewards = as_rewards(rewards)
         self.noise_dbfs = noise_dbfs
         self.num_sources, self.num_distractors = num_sources, num_distractors

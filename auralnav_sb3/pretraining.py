@@ -40,6 +40,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from auralnav_gym.acoustics import Listener
 from auralnav_gym.ears import Ears, as_ears
+from auralnav_gym.env import EAR_CLEARANCE
 from auralnav_gym.scene import Babble, Body, Pose, RandomShoeBox, Scene, SceneSampler, ShoeBox
 from auralnav_gym.sounds import Sound, SoundBank, SoundFolder, SyntheticSounds
 from auralnav_sb3.files import written_whole
@@ -243,7 +244,7 @@ class Mixtures(Dataset[Windows]):
         self._num_levels = num_levels
         self._num_samples = num_samples
         self._ears = as_ears(ears)
-        self._body = Body(radius=self._ears.radius + 0.05)
+        self._body = Body(radius=self._ears.radius + EAR_CLEARANCE)
 
     @property
     def any_order(self) -> bool:
