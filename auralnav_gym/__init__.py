@@ -15,22 +15,9 @@ from gymnasium.envs.registration import register
 from auralnav_gym.agents import Agent, GreedyAgent, OracleAgent, RandomAgent
 from auralnav_gym.ears import CardioidEars, Ears, OmniEars
 from auralnav_gym.env import AuralNavEnv
-from auralnav_gym.scene import (
-    Action,
-    Babble,
-    Body,
-    DiffuseSound,
-    Example,
-    Polygon,
-    Pose,
-    RandomShoeBox,
-    Room,
-    RoomSampler,
-    Scene,
-    SceneSampler,
-    ShoeBox,
-    Source,
-)
+from auralnav_gym.movement import Action, Body, Pose
+from auralnav_gym.rooms import Polygon, RandomShoeBox, Room, RoomSampler, ShoeBox
+from auralnav_gym.scene import Babble, DiffuseSound, Example, Scene, SceneSampler, Source
 from auralnav_gym.scoring import Rewards
 from auralnav_gym.sounds import Sound, SoundBank, SoundFolder, SyntheticSounds
 from auralnav_gym.suites import SUITES, Suite, load_suite

@@ -21,7 +21,9 @@ from pyroomacoustics.utilities import design_highpass_filter_sos
 from scipy.signal import lfilter, sosfilt_zi
 
 from auralnav_gym.ears import Ears
-from auralnav_gym.scene import DiffuseSound, Pose, Room, Scene, ShoeBox, Source
+from auralnav_gym.movement import Pose
+from auralnav_gym.rooms import Room, ShoeBox
+from auralnav_gym.scene import DiffuseSound, Scene, Source
 from auralnav_gym.sounds import ACTIVE_RMS_DBFS
 
 # Impulse responses are padded to multiples of this many samples, so that few FFT sizes occur in an episode.

@@ -10,7 +10,9 @@ import numpy as np
 from gymnasium import spaces
 from scipy import ndimage
 
-from auralnav_gym.scene import PARALLEL, Action, Body, Pose, Room, Scene, move
+from auralnav_gym.movement import PARALLEL, Action, Body, Pose, move
+from auralnav_gym.rooms import Room
+from auralnav_gym.scene import Scene
 from auralnav_gym.scoring import order_of_visit
 
 # Targets that are planned for at once; the effort grows with 2 to their number.
@@ -221,7 +223,8 @@ def plan(
             as it likes, and come back to.
 
     Returns:
-        The actions, which :func:`auralnav_gym.scene.move` was seen to play to the end; empty if there are no targets.
+        The actions, which :func:`auralnav_gym.movement.move` was seen to play to the end; empty if there are no
+        targets.
 
     Raises:
         ValueError: If ``targets`` or ``distractors`` has another shape or is not finite.
@@ -507,7 +510,7 @@ def _search(
 def _all_moves(
     room: Room, body: Body, heading: float, x: np.ndarray, y: np.ndarray, turns: np.ndarray, left: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What :func:`auralnav_gym.scene.move` does, for many poses and all actions at once.
+    """What :func:`auralnav_gym.movement.move` does, for many poses and all actions at once.
 
     Args:
         room: The room.

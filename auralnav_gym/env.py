@@ -15,20 +15,10 @@ from gymnasium.error import ResetNeeded
 from auralnav_gym.acoustics import Listener
 from auralnav_gym.agents import fewest_actions
 from auralnav_gym.ears import Ears, as_ears
+from auralnav_gym.movement import Action, Body, Pose, move
 from auralnav_gym.rendering import Renderer
-from auralnav_gym.scene import (
-    Action,
-    Babble,
-    Body,
-    Pose,
-    Room,
-    RoomSampler,
-    Scene,
-    SceneSampler,
-    as_background,
-    as_room,
-    move,
-)
+from auralnav_gym.rooms import Room, RoomSampler, as_room
+from auralnav_gym.scene import Babble, Scene, SceneSampler, as_background
 from auralnav_gym.scoring import Rewards, as_rewards, reward_terms, shortest_tour, sna, spl
 from auralnav_gym.sounds import SoundBank, load_sounds
 

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 
-from auralnav_gym.scene import Body, Pose, Room, Scene, Source
+from auralnav_gym.movement import Body, Pose
+from auralnav_gym.rooms import Room
+from auralnav_gym.scene import Scene, Source
 
 if TYPE_CHECKING:
     import pygame

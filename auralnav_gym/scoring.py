@@ -10,7 +10,7 @@ from numbers import Real
 
 import numpy as np
 
-from auralnav_gym.scene import Action
+from auralnav_gym.movement import Action
 
 # Up to this many discs the shortest tour is exact; the effort grows with 2 to their number.
 _EXACT_DISCS = 8

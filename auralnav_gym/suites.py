@@ -20,7 +20,8 @@ import gymnasium as gym
 import numpy as np
 
 from auralnav_gym.env import AuralNavEnv
-from auralnav_gym.scene import DiffuseSound, RandomShoeBox, Room, Scene, Source
+from auralnav_gym.rooms import RandomShoeBox, Room
+from auralnav_gym.scene import DiffuseSound, Scene, Source
 from auralnav_gym.sounds import SoundBank, load_sounds
 
 # What an agent may choose for itself: none of it changes what happens in the world.

@@ -24,7 +24,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import Tensor
 
-from auralnav_gym.scene import Action
+from auralnav_gym.movement import Action
 from auralnav_sb3.conversion import acting_extractor
 from auralnav_sb3.extractor import SeparatedCuesExtractor
 from auralnav_sb3.replay import AudioReplayBuffer

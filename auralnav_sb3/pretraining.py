@@ -41,7 +41,9 @@ from torch.utils.tensorboard import SummaryWriter
 from auralnav_gym.acoustics import Listener
 from auralnav_gym.ears import Ears, as_ears
 from auralnav_gym.env import EAR_CLEARANCE
-from auralnav_gym.scene import Babble, Body, Pose, RandomShoeBox, Scene, SceneSampler, ShoeBox
+from auralnav_gym.movement import Body, Pose
+from auralnav_gym.rooms import RandomShoeBox, ShoeBox
+from auralnav_gym.scene import Babble, Scene, SceneSampler
 from auralnav_gym.sounds import Sound, SoundBank, SoundFolder, SyntheticSounds
 from auralnav_sb3.files import written_whole
 from auralnav_sb3.separation import (

@@ -11,7 +11,7 @@ from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from auralnav_gym.scene import Action
+from auralnav_gym.movement import Action
 
 # What each action is in a mirror.
 MIRRORED_ACTIONS = {

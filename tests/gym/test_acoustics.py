@@ -12,7 +12,9 @@ from scipy.signal import butter, fftconvolve, sosfiltfilt
 
 from auralnav_gym.acoustics import Listener, LowRankFilter, Player, high_pass, longest_response, overlap_save
 from auralnav_gym.ears import CardioidEars, Ears, OmniEars
-from auralnav_gym.scene import Polygon, Pose, Room, Scene, ShoeBox, Source
+from auralnav_gym.movement import Pose
+from auralnav_gym.rooms import Polygon, Room, ShoeBox
+from auralnav_gym.scene import Scene, Source
 from auralnav_gym.sounds import Sound
 
 RATE = 8000

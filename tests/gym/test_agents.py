@@ -13,7 +13,9 @@ from gymnasium import spaces
 
 from auralnav_gym import agents
 from auralnav_gym.agents import Agent, GreedyAgent, NoPlanError, OracleAgent, RandomAgent, fewest_actions, plan
-from auralnav_gym.scene import Action, Body, Polygon, Pose, Room, Scene, ShoeBox, Source, move
+from auralnav_gym.movement import Action, Body, Pose, move
+from auralnav_gym.rooms import Polygon, Room, ShoeBox
+from auralnav_gym.scene import Scene, Source
 from auralnav_gym.sounds import Sound
 
 DEGREE = math.pi / 180

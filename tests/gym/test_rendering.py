@@ -17,8 +17,10 @@ from gymnasium.error import DependencyNotInstalled
 from scipy import ndimage
 
 from auralnav_gym import rendering
+from auralnav_gym.movement import Action, Body, Pose, move
 from auralnav_gym.rendering import Renderer, draw, draw_background
-from auralnav_gym.scene import Action, Body, Polygon, Pose, Room, Scene, ShoeBox, Source, move
+from auralnav_gym.rooms import Polygon, Room, ShoeBox
+from auralnav_gym.scene import Scene, Source
 from auralnav_gym.sounds import Sound
 
 pygame = pytest.importorskip("pygame")

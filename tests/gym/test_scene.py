@@ -10,20 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auralnav_gym.scene import (
-    Action,
-    Body,
-    Polygon,
-    Pose,
-    RandomShoeBox,
-    Scene,
-    SceneSampler,
-    ShoeBox,
-    Source,
-    as_room,
-    eyring_absorption,
-    move,
-)
+from auralnav_gym.movement import Action, Body, Pose, move
+from auralnav_gym.rooms import Polygon, RandomShoeBox, ShoeBox, as_room, eyring_absorption
+from auralnav_gym.scene import Scene, SceneSampler, Source
 from auralnav_gym.sounds import Sound, SoundBank
 
 TRIANGLE = ((0.0, 0.0), (6.0, 0.0), (0.0, 8.0))

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auralnav_gym.agents import plan
-from auralnav_gym.scene import Action, Body, Pose, ShoeBox, move
+from auralnav_gym.movement import Action, Body, Pose, move
+from auralnav_gym.rooms import ShoeBox
 from auralnav_gym.scoring import Rewards, as_rewards, reward_terms, shortest_tour, sna, spl
 
 NAMES = ["step", "turn", "walk", "found", "all_found", "touched", "progress", "proximity"]
