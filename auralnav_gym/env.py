@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -13,29 +11,21 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
 from auralnav_gym.acoustics import Listener
-from auralnav_gym.agents import fewest_actions
-from auralnav_gym.ears import Ears, as_ears
-from auralnav_gym.movement import Action, Body, Pose, move
+from auralnav_gym.movement import Pose, chord, walk
+from auralnav_gym.planning import shortest_and_fewest
 from auralnav_gym.rendering import Renderer
-from auralnav_gym.rooms import Room, RoomSampler, as_room
-from auralnav_gym.scene import Babble, Scene, SceneSampler, as_background
-from auralnav_gym.scoring import Rewards, as_rewards, reward_terms, shortest_tour, sna, spl
-from auralnav_gym.sounds import SoundBank, load_sounds
-
-# What the agent's centre keeps to the walls beyond its ears, metres.
-EAR_CLEARANCE = 0.05
-
-# What touching a distractor can do, and how the agent can be told the targets' kind.
-_TOUCHES = ("end", "cost")
-_GOALS = (None, "class", "example")
+from auralnav_gym.rooms import Room
+from auralnav_gym.scene import Scene
+from auralnav_gym.scoring import reward_terms, sna, spl
+from auralnav_gym.world import World
 
 
-class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
+class AuralNavEnv(gym.Env[dict[str, np.ndarray], Any]):
     """Find every target that sounds in a room by ear, and switch it off by walking up to it.
 
     ## Description
     The agent stands in a room that it can only hear. One or more sources sound. At every step the agent walks or turns,
-    then listens for ``listen_seconds``; time runs on, and the sources play on where they were. A source that an action
+    then listens for ``listen_seconds``; time runs on, and the sources play on where they were. A target that an action
     ends within ``capture_radius`` of is found and switched off; its reverberation dies away. The room acoustics are
     those of pyroomacoustics.
 
@@ -43,6 +33,11 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
     for ever. The targets of an episode are then all of one kind, and no distractor is of that kind. An action that ends
     within ``capture_radius`` of a distractor, having begun outside, touches it, which ends the episode or costs, by
     ``touch``. The kind to look for is always the same (``target_kinds``) or part of what is observed (``goal``).
+
+    Sources stand still and always sound, unless ``source_motion`` has them walk about and ``source_activity`` start and
+    stop. What a moving source has sent out comes from where it was then, so that it sounds without a break and with the
+    Doppler effect; the agent itself stands where its action has led it while it listens. All distances are to where the
+    sources are then.
 
     With ``background`` something sounds from everywhere as well, such as the babble of a crowd. It is no source: it
     cannot be found, and only hides what can.
@@ -56,6 +51,13 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
     | 1   | BACKWARD   | ``step_size`` metres against the heading          |
     | 2   | TURN_RIGHT | subtracts ``turn_angle`` degrees from the heading |
     | 3   | TURN_LEFT  | adds ``turn_angle`` degrees to the heading        |
+
+    With ``actions="continuous"`` it is ``Box(-1, 1, (2,), float32)``, see :class:`auralnav_gym.ContinuousActions`:
+
+    | Num | Action       | Effect                                                                           |
+    |-----|--------------|----------------------------------------------------------------------------------|
+    | 0   | forward speed| metres walked in the step over ``step_size``, negative: backwards                |
+    | 1   | turn rate    | the turn in the step over ``turn_angle``, positive: to the left; with the former an arc |
 
     Walls block: the agent goes as far as it can while both ears stay inside the room however it turns.
 
@@ -115,58 +117,41 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
     | `is_target`           | (S,) bool         | which sources are targets (with `source_audio`)     |
 
     Sources are in the order of the scene: where it was drawn, targets first, then distractors. SPL and SNA are 0 before
-    success. L is the path walked and L* the shortest tour from the start through the capture discs of all targets. L*
-    leaves walls and distractors out of account: a lower bound where one is in the way. A is the number of actions and
+    success. L is the path walked and L* the shortest tour on the floor from the start through the capture discs of all
+    targets, around the corners of the room but not around distractors: a lower bound where one is in the way. Where
+    targets move, L* is what the oracle walks. A is the number of actions and
     A* the oracle's, which keeps out of the distractors' discs, but no more than A: where touching only costs, an agent
     may have taken a shorter way through them.
 
     ## Registered
     | Id                        | What                                                                                 |
     |---------------------------|--------------------------------------------------------------------------------------|
-    | `AuralNav-v0`             | the defaults: two sources to find                                                    |
-    | `AuralNav-Distractors-v0` | one voice among two distractors 6 dB louder, whose touch ends the episode            |
+    | `AuralNav-v0`             | the defaults: two sources to find in an 8 m x 8 m room                               |
+    | `AuralNav-Easy-v0`        | a single source in a small room with little reverberation                            |
+    | `AuralNav-Anechoic-v0`    | the defaults without reflections                                                     |
+    | `AuralNav-RandomRooms-v0` | another room in every episode, 5 m x 5 m to 10 m x 10 m, RT60 0.15 s to 0.6 s        |
+    | `AuralNav-Materials-v0`   | brick walls, a carpet, a plasterboard ceiling and air, which absorb by frequency     |
+    | `AuralNav-LShape-v0`      | an L-shaped room: what sounds around the corner is heard by its reflections alone    |
+    | `AuralNav-FourSources-v0` | four sources                                                                         |
+    | `AuralNav-Moving-v0`      | the sources walk about at 0.3 m/s                                                    |
+    | `AuralNav-Alarms-v0`      | the sources sound now and then                                                       |
+    | `AuralNav-Omni-v0`        | two omnidirectional ears, which cannot tell front from back in one look              |
+    | `AuralNav-Human-v0`       | human ears, measured at a dummy head (MIT KEMAR)                                     |
     | `AuralNav-Babble-v0`      | the defaults in the babble of a crowd, at a signal-to-noise ratio of 10 dB           |
+    | `AuralNav-Distractors-v0` | one voice among two distractors 6 dB louder, whose touch ends the episode            |
+    | `AuralNav-Continuous-v0`  | a forward speed and a turn rate for actions                                          |
 
     ## Arguments
-    All are keywords of ``gym.make``.
+    Keywords of ``gym.make``: all that :class:`auralnav_gym.World` has, where they are described, and ``render_mode``.
+    Those of a registered id go over its own.
 
     Args:
-        room: A size (width, depth, height) or (width, depth) in metres, (M, 2) corners of a convex polygon, a
-            :class:`Room`, or a :class:`RoomSampler` that draws one at every reset.
-        num_sources: How many sources to find (targets).
-        num_distractors: How many distractors. With any, the targets of an episode are of one kind.
-        distractor_level_db: Level of the distractors above the targets', dB.
-        target_kinds: The kinds of sound, such as ``("speech",)``, of which one is drawn for the targets of an episode;
-            None: all kinds of the bank (or, without distractors and ``goal``, targets of several kinds).
-        distractor_kinds: The kinds from which distractors are drawn, but for the targets'; None: all of the bank.
-        touch: What touching a distractor does: ``"end"`` ends the episode and ``"cost"`` does not. Either way it earns
-            ``Rewards.touched``, each time the agent comes within ``capture_radius`` of a distractor from outside.
-        goal: How the agent is told the targets' kind: ``"class"``, ``"example"`` or None: not at all.
-        sounds: A :class:`SoundBank`, a folder of recordings, or None: the synthetic bank.
-        ears: ``"ortf"`` (two cardioids, 17 cm apart, turned 55 degrees outwards), ``"omni"`` or an :class:`Ears`.
-        absorption: Share of energy that the walls take, in (0, 1]; overrides the room's.
-        rt60: Reverberation time in seconds, instead of ``absorption``. Rooms given by size or corners have 0.35 s.
-        max_order: Highest order of reflections; overrides the room's (3 unless said otherwise).
-        sample_rate: Hz.
-        listen_seconds: Seconds heard at every step.
-        step_size: Metres of a step.
-        turn_angle: Degrees of a turn.
-        capture_radius: Metres within which a source is found; at least half a step.
-        rewards: ``"default"``, ``"original"``, a :class:`Rewards` or a mapping of weights.
-        pose: Whether the agent knows its own pose.
-        motion: Whether the agent knows how its last action moved it.
-        noise_dbfs: RMS level of white microphone noise, dB re full scale; None: none.
-        background: Diffuse background noise: a :class:`Babble`, or its signal-to-noise ratio in dB, by which a source
-            1 m away in free field is above it at an omnidirectional ear; None: none.
-        source_audio: Whether ``info`` carries every source alone at the ears.
-        ear_height: Height of the ears in metres; ignored in two-dimensional rooms.
-        source_height: Height of the sources in metres; None: that of the ears.
-        wall_clearance: Least distance of a source to a wall, metres.
-        source_spacing: Least distance between two sources, metres; None: two capture radii.
-        start_distance: Least distance of the agent to a source at the start, metres; None: two capture radii.
+        world: The :class:`World` to start from; None: the defaults. ``env.unwrapped.config`` is what came of it.
         render_mode: None, ``"rgb_array"`` or ``"human"``.
+        **settings: Arguments of :class:`World`, which go over ``world``.
 
     Raises:
+        TypeError: If an argument is unknown or of another type.
         ValueError: If an argument is out of range; says which, and what would be right.
     """
 
@@ -175,69 +160,16 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
         "render_fps": 8,
     }
 
-    def __init__(
-        self,
-        room: Room | RoomSampler | Sequence[float] | Sequence[Sequence[float]] | np.ndarray = (8.0, 8.0, 3.0),
-        num_sources: int = 2,
-        num_distractors: int = 0,
-        distractor_level_db: float = 0.0,
-        target_kinds: Sequence[str] | None = None,
-        distractor_kinds: Sequence[str] | None = None,
-        touch: str = "end",
-        goal: str | None = None,
-        sounds: SoundBank | str | os.PathLike[str] | None = None,
-        ears: Ears | str = "ortf",
-        absorption: float | None = None,
-        rt60: float | None = None,
-        max_order: int | None = None,
-        sample_rate: int = 8000,
-        listen_seconds: float = 0.5,
-        step_size: float = 0.5,
-        turn_angle: float = 30.0,
-        capture_radius: float = 1.0,
-        rewards: Rewards | str | Mapping[str, float] | None = None,
-        pose: bool = True,
-        motion: bool = False,
-        noise_dbfs: float | None = None,
-        background: Babble | float | None = None,
-        source_audio: bool = False,
-        ear_height: float = 1.5,
-        source_height: float | None = None,
-        wall_clearance: float = 0.5,
-        source_spacing: float | None = None,
-        start_distance: float | None = None,
-        render_mode: str | None = None,
-    ) -> None:
-        self.sample_rate, self.listen_seconds = sample_rate, listen_seconds
-        self.num_samples = _window(sample_rate, listen_seconds)
-        self.ears = as_ears(ears)
-        self.body = Body(step_size, math.radians(turn_angle), capture_radius, self.ears.radius + EAR_CLEARANCE)
-        self.rewards = as_rewards(rewards)
-        self.noise_dbfs = noise_dbfs
-        self.num_sources, self.num_distractors = num_sources, num_distractors
-        self.touch, self.goal = _one_of("touch", touch, _TOUCHES), _one_of("goal", goal, _GOALS)
-        bank = load_sounds(sounds, sample_rate)
-        self.kinds = bank.kinds
-        self._sampler = SceneSampler(
-            room=_with_walls(as_room(room), absorption, rt60, max_order),
-            sounds=bank,
-            num_sources=num_sources,
-            body=self.body,
-            ear_height=ear_height,
-            source_height=source_height,
-            wall_clearance=wall_clearance,
-            source_spacing=2 * capture_radius if source_spacing is None else source_spacing,
-            start_distance=2 * capture_radius if start_distance is None else start_distance,
-            background=as_background(background),
-            num_distractors=num_distractors,
-            distractor_level_db=distractor_level_db,
-            # There is no one kind to tell of unless targets are of one kind.
-            target_kinds=bank.kinds if target_kinds is None and goal is not None else target_kinds,
-            distractor_kinds=distractor_kinds,
-            example_samples=self.num_samples if goal == "example" else None,
-        )
-        self._knows_pose, self._knows_motion = pose, motion
-        self._gives_source_audio = source_audio
+    def __init__(self, *, world: World | None = None, render_mode: str | None = None, **settings: Any) -> None:
+        self.config = (world or World()).replace(**settings)
+        self.sample_rate, self.listen_seconds = self.config.sample_rate, self.config.listen_seconds
+        self.num_samples = self.config.num_samples
+        self.ears, self.body, self.actions = self.config.ears, self.config.body, self.config.actions
+        self.rewards, self.noise_dbfs = self.config.rewards, self.config.noise_dbfs
+        self.num_sources, self.num_distractors = self.config.num_sources, self.config.num_distractors
+        self.touch, self.goal = self.config.touch, self.config.goal
+        self._sampler = self.config.scene_sampler()
+        self.kinds = self._sampler.sounds.kinds
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(
                 f"render_mode: expected None or one of {self.metadata['render_modes']}, actual: {render_mode!r}"
@@ -246,14 +178,14 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
         self._renderer: Renderer | None = None
 
         heard = spaces.Box(-1.0, 1.0, (len(self.ears.positions), self.num_samples), np.float32)
-        num_known = 4 * pose + 2 * motion
+        num_known = 4 * self.config.pose + 2 * self.config.motion
         known = {"agent": spaces.Box(-1.0, 1.0, (num_known,), np.float32)} if num_known else {}
-        if goal == "class":
+        if self.goal == "class":
             known["goal"] = spaces.Box(0.0, 1.0, (len(self.kinds),), np.float32)
-        elif goal == "example":
+        elif self.goal == "example":
             known["example"] = spaces.Box(-1.0, 1.0, (self.num_samples,), np.float32)
         self.observation_space = spaces.Dict({"audio": heard, **known})  # type: ignore[assignment]
-        self.action_space = spaces.Discrete(len(Action))  # type: ignore[assignment]
+        self.action_space = self.actions.space
         self._scene: Scene | None = None
 
     @property
@@ -266,6 +198,11 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
         if self._scene is None:
             raise ResetNeeded("There is no scene yet: call reset() first.")
         return self._scene
+
+    @property
+    def seconds_per_action(self) -> float:
+        """How long an action lasts: what is heard at a step, in whole samples."""
+        return self.num_samples / self.sample_rate
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -289,33 +226,29 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
             self.render()
         return self._observe(), self._get_info()
 
-    def step(self, action: int) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Act, then listen.
 
         Args:
-            action: An :class:`Action`.
+            action: In the action space: an :class:`Action` unless ``actions`` says otherwise.
 
         Raises:
             ResetNeeded: Before the first reset.
             ValueError: If ``action`` is not in the action space.
         """
         room = self.scene.room
-        if not self.action_space.contains(action):
-            raise ValueError(
-                f"action: expected a whole number from 0 to {len(Action) - 1} (see auralnav_gym.Action), "
-                f"actual: {action!r}"
-            )
+        forward, turn = self.actions.parse(action)
         targets, length_before, touched_before = self._is_target, self._path_length, self._num_touched
-        on_before, distances_before = self.on[targets], self.distances
-        self._act(Action(int(action)), room)
+        on_before, distances_before, walking_before = self.on[targets], self.distances, self._walking_distances
+        self._act(forward, turn, room)
         self._switch_off_what_is_found()
         self._count_what_is_entered(distances_before)
         terms = reward_terms(
             self.rewards,
-            action=action,
+            turned=abs(turn),
             walked=self._path_length - length_before,
-            distances_before=distances_before[targets],
-            distances_after=self.distances[targets],
+            distances_before=walking_before[targets],
+            distances_after=self._walking_distances[targets],
             on_before=on_before,
             on_after=self.on[targets],
             num_touched=self._num_touched - touched_before,
@@ -334,7 +267,9 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
         if self._renderer is None:
             self._renderer = Renderer(self.render_mode, self.metadata["render_fps"])
         ears = self._listener.ear_positions(self.pose)
-        return self._renderer.render(self.scene, self.pose, self.path, self.on, self.body, ears)
+        return self._renderer.render(
+            self.scene, self.pose, self.path, self.on, self.body, ears, self.source_positions, self._num_touched
+        )
 
     def close(self) -> None:
         """Close the window, if there is one."""
@@ -358,26 +293,32 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
         told = self._tell(scene)
         self._listener = Listener(scene, self.ears, self.sample_rate, self.num_samples, self.noise_dbfs)
         self._told = told
-        self._source_x, self._source_y = source_x, source_y
         self._is_target = scene.is_target
         self._num_touched = 0
         self._scene = scene
         self.pose: Pose = scene.pose
         self.path: list[Pose] = [scene.pose]
-        self.distances: np.ndarray = distances
+        self._measure_distances(scene)
         self.on: np.ndarray = np.ones(len(scene.sources), dtype=bool)
         self._off_since = [math.inf] * len(scene.sources)
         self._path_length = 0.0
         self._collided = False
 
-    def _act(self, action: Action, room: Room) -> None:
+    def _act(self, forward: float, turn: float, room: Room) -> None:
         before = self.pose
-        self.pose = move(before, action, room, self.body)
+        self.pose = walk(before, forward, turn, room, self.body)
         self.path.append(self.pose)
         walked = math.hypot(self.pose.x - before.x, self.pose.y - before.y)
         self._path_length += walked
-        self._collided = action in (Action.FORWARD, Action.BACKWARD) and walked < self.body.step_size * (1 - 1e-9)
-        self.distances = np.hypot(self._source_x - self.pose.x, self._source_y - self.pose.y)
+        self._collided = walked < abs(chord(forward, turn, self.body)) * (1 - 1e-9)
+        self._measure_distances(self.scene)
+
+    def _measure_distances(self, scene: Scene) -> None:
+        """From where the agent is to where the sources are now."""
+        positions = scene.source_positions_at(self._num_actions * self.seconds_per_action)
+        self.source_positions: np.ndarray = positions
+        self.distances: np.ndarray
+        self.distances, self._walking_distances = scene.room.distances((self.pose.x, self.pose.y), positions[:, :2])
 
     def _switch_off_what_is_found(self) -> None:
         for index in np.flatnonzero(self.on & self._is_target & (self.distances <= self.body.capture_radius)):
@@ -408,7 +349,7 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
 
     def _observe(self) -> dict[str, np.ndarray]:
         observation = {"audio": self._listener.hear(self.pose, self._time, self._off_since)}
-        known = (self._known_pose() if self._knows_pose else []) + (self._known_motion() if self._knows_motion else [])
+        known = (self._known_pose() if self.config.pose else []) + (self._known_motion() if self.config.motion else [])
         if known:
             observation["agent"] = np.array(known, dtype=np.float32)
         return observation | {key: value.copy() for key, value in self._told.items()}
@@ -447,8 +388,10 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
         return [min(max(part, -1.0), 1.0) for part in (along / self.body.step_size, turn / self.body.turn_angle)]
 
     def _get_info(self) -> dict[str, Any]:
-        success, left = self._is_success, self.distances[self.on & self._is_target]
+        left = self.distances[self.on & self._is_target]
         num_targets = int(self._is_target.sum())
+        success = self._is_success
+        path_efficiency, action_efficiency = self._efficiency() if success else (0.0, 0.0)
         info = {
             "is_success": success,
             "num_found": num_targets - len(left),
@@ -459,52 +402,19 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], int]):
             "path_length": self._path_length,
             "num_actions": self._num_actions,
             "collision": self._collided,
-            "spl": self._spl() if success else 0.0,
-            "sna": self._sna() if success else 0.0,
+            "spl": path_efficiency,
+            "sna": action_efficiency,
         }
-        if self._gives_source_audio:
+        if self.config.source_audio:
             info["source_audio"] = self._listener.hear_sources(self.pose, self._time, self._off_since)
             info["is_target"] = self._is_target.copy()
         return info
 
-    def _spl(self) -> float:
-        targets = self.scene.source_positions[self._is_target, :2]
-        shortest = shortest_tour(self.scene.pose.position, targets, self.body.capture_radius)
-        return spl(True, shortest, self._path_length)
-
-    def _sna(self) -> float:
-        return sna(True, fewest_actions(self.scene, self.body, at_most=self._num_actions), self._num_actions)
-
-
-def _window(sample_rate: int, listen_seconds: float) -> int:
-    """N, the samples heard at every step."""
-    if isinstance(sample_rate, bool) or int(sample_rate) != sample_rate or sample_rate < 1:
-        raise ValueError(f"sample_rate: expected a whole number of Hz, actual: {sample_rate}")
-    if not (math.isfinite(listen_seconds) and round(listen_seconds * sample_rate) >= 1):
-        raise ValueError(
-            f"listen_seconds: expected at least one sample ({1 / sample_rate} s at {sample_rate} Hz), "
-            f"actual: {listen_seconds}"
-        )
-    return round(listen_seconds * sample_rate)
-
-
-def _one_of(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
-    if value not in choices:
-        raise ValueError(f"{name}: expected one of {list(choices)}, actual: {value!r}")
-    return value
-
-
-def _with_walls(
-    room: Room | RoomSampler, absorption: float | None, rt60: float | None, max_order: int | None
-) -> Room | RoomSampler:
-    if isinstance(room, Room):
-        return room.with_walls(absorption, rt60, max_order)
-    if absorption is not None or rt60 is not None or max_order is not None:
-        raise ValueError(
-            "absorption, rt60, max_order: expected None beside a room sampler, which draws the walls itself; set them "
-            f"in the sampler, actual: absorption={absorption}, rt60={rt60}, max_order={max_order}"
-        )
-    return room
+    def _efficiency(self) -> tuple[float, float]:
+        """SPL and SNA, after success."""
+        walked, actions = self._path_length, self._num_actions
+        shortest, fewest = shortest_and_fewest(self.scene, self.body, self.seconds_per_action, walked, actions)
+        return spl(True, shortest, walked), sna(True, fewest, actions)
 
 
 def _scene_in(options: dict[str, Any] | None) -> Scene | None:

@@ -6,16 +6,16 @@ A heading is in radians, counter-clockwise from +x, so that turning left adds to
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from auralnav_gym.checks import require_positive
 from auralnav_gym.rooms import Room
-
-# A step that comes nearer to a wall by less than this share of its length is taken along the wall, not blocked by it.
-PARALLEL = 1e-12
 
 
 class Action(IntEnum):
@@ -73,15 +73,119 @@ class Body:
             raise ValueError(f"radius: expected 0 or more metres, actual: {self.radius}")
 
 
-def move(pose: Pose, action: int, room: Room, body: Body) -> Pose:
-    """The pose after an action.
+class ActionScheme(ABC):
+    """What the agent chooses from at every step.
 
-    Walls block: the agent goes as far as it can while its centre keeps ``body.radius`` to every wall.
+    To bring one's own, fill in :attr:`space`, :meth:`parse` and :meth:`encode`.
+    """
+
+    @property
+    @abstractmethod
+    def space(self) -> spaces.Space[Any]:
+        """The environment's action space."""
+
+    @abstractmethod
+    def parse(self, action: Any) -> tuple[float, float]:
+        """What an action does, as shares of ``Body.step_size`` and ``Body.turn_angle``, each in [-1, 1].
+
+        Returns:
+            How far it walks, negative: backwards; and how far it turns, positive: to the left.
+
+        Raises:
+            ValueError: If ``action`` is not in :attr:`space`.
+        """
+
+    @abstractmethod
+    def encode(self, action: Action) -> Any:
+        """The element of :attr:`space` that does what one of the four discrete actions does."""
+
+
+@dataclass(frozen=True)
+class DiscreteActions(ActionScheme):
+    """One of the four of :class:`Action` at a time: a whole step, or a whole turn."""
+
+    @property
+    def space(self) -> spaces.Discrete:
+        """``Discrete(4)``."""
+        return spaces.Discrete(len(Action))
+
+    def parse(self, action: Any) -> tuple[float, float]:
+        """See :class:`ActionScheme`."""
+        if not _FOUR.contains(action):
+            raise ValueError(
+                f"action: expected a whole number from 0 to {len(Action) - 1} (see auralnav_gym.Action), "
+                f"actual: {action!r}"
+            )
+        return _SHARES[Action(int(action))]
+
+    def encode(self, action: Action) -> int:
+        """The number of the action."""
+        return int(action)
+
+
+@dataclass(frozen=True)
+class ContinuousActions(ActionScheme):
+    """A forward speed and a turn rate, both at once: the agent walks an arc, as a two-wheeled robot does.
+
+    ``Box(-1, 1, (2,), float32)``: metres walked in a step over ``step_size``, negative: backwards; and radians turned
+    over ``turn_angle``, positive: to the left.
+    """
+
+    @property
+    def space(self) -> spaces.Box:
+        """``Box(-1, 1, (2,), float32)``."""
+        return spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def parse(self, action: Any) -> tuple[float, float]:
+        """See :class:`ActionScheme`."""
+        numbers = np.asarray(action, dtype=np.float64)
+        # Written so that NaN is refused.
+        if numbers.shape != (2,) or not (np.abs(numbers) <= 1).all():
+            raise ValueError(
+                "action: expected two numbers in [-1, 1], forward speed and turn rate, "
+                f"actual: {np.asarray(action).tolist()!r}"
+            )
+        return float(numbers[0]), float(numbers[1])
+
+    def encode(self, action: Action) -> np.ndarray:
+        """(2,) float32."""
+        return np.array(_SHARES[action], dtype=np.float32)
+
+
+ACTION_SCHEMES = {"discrete": DiscreteActions, "continuous": ContinuousActions}
+
+# What each action does, as shares of a whole step and of a whole turn.
+_SHARES = {
+    Action.FORWARD: (1.0, 0.0),
+    Action.BACKWARD: (-1.0, 0.0),
+    Action.TURN_RIGHT: (0.0, -1.0),
+    Action.TURN_LEFT: (0.0, 1.0),
+}
+_FOUR = spaces.Discrete(len(Action))
+
+
+def as_action_scheme(actions: ActionScheme | str) -> ActionScheme:
+    """What the environment's ``actions=`` accepts: an :class:`ActionScheme`, ``"discrete"`` or ``"continuous"``.
+
+    Raises:
+        ValueError: If ``actions`` is neither.
+    """
+    if isinstance(actions, ActionScheme):
+        return actions
+    if not isinstance(actions, str) or actions not in ACTION_SCHEMES:
+        raise ValueError(
+            f"actions: expected an ActionScheme object or one of {sorted(ACTION_SCHEMES)}, actual: {actions!r}"
+        )
+    return ACTION_SCHEMES[actions]()
+
+
+def move(pose: Pose, action: int, room: Room, body: Body) -> Pose:
+    """The pose after one of the four actions; see :func:`walk`.
 
     Args:
         pose: Where the agent is.
         action: An :class:`Action`.
-        room: The (convex) room.
+        room: The room.
         body: Its step, turn and clearance.
 
     Returns:
@@ -90,17 +194,45 @@ def move(pose: Pose, action: int, room: Room, body: Body) -> Pose:
     Raises:
         ValueError: If ``action`` is none.
     """
-    if action in (Action.TURN_LEFT, Action.TURN_RIGHT):
-        turn = body.turn_angle if action == Action.TURN_LEFT else -body.turn_angle
-        return Pose(pose.x, pose.y, (pose.heading + turn + math.pi) % (2 * math.pi) - math.pi)
-    if action not in (Action.FORWARD, Action.BACKWARD):
+    if action not in _SHARES:
         raise ValueError(f"action: expected one of {list(map(int, Action))}, actual: {action!r}")
-    length = body.step_size if action == Action.FORWARD else -body.step_size
-    step_x, step_y = length * math.cos(pose.heading), length * math.sin(pose.heading)
-    share = 1.0
-    for normal_x, normal_y, offset in room.walls:
-        approach = -(normal_x * step_x + normal_y * step_y)
-        if approach > PARALLEL * body.step_size:
-            room_left = normal_x * pose.x + normal_y * pose.y - offset - body.radius
-            share = min(share, max(room_left, 0.0) / approach)
-    return Pose(pose.x + share * step_x, pose.y + share * step_y, pose.heading)
+    return walk(pose, *_SHARES[Action(action)], room, body)
+
+
+def walk(pose: Pose, forward: float, turn: float, room: Room, body: Body) -> Pose:
+    """The pose after walking and turning, both at a constant rate, and so along an arc of a circle.
+
+    The agent turns by the half, walks the chord of the arc and turns by the other half, which ends where the arc does.
+    Walls block: it goes as far along the chord as it can while its centre keeps ``body.radius`` to every wall.
+
+    Args:
+        pose: Where the agent is.
+        forward: Length of the arc over ``body.step_size``, negative: backwards.
+        turn: The turn over ``body.turn_angle``, positive: to the left.
+        room: The room.
+        body: Its step, turn and clearance.
+
+    Returns:
+        The new pose; its heading is in [-pi, pi) if it has turned.
+    """
+    x, y, heading = pose.x, pose.y, pose.heading
+    if forward:
+        length = chord(forward, turn, body)
+        course = heading + turn * body.turn_angle / 2
+        step_x, step_y = length * math.cos(course), length * math.sin(course)
+        share = room.free_share(x, y, step_x, step_y, body.radius)
+        x, y = x + share * step_x, y + share * step_y
+    if turn:
+        heading = (heading + turn * body.turn_angle + math.pi) % (2 * math.pi) - math.pi
+        if heading >= math.pi:  # what is less than a rounding below 0 is a whole turn to Python's modulo
+            heading -= 2 * math.pi
+    return Pose(x, y, heading)
+
+
+def chord(forward: float, turn: float, body: Body) -> float:
+    """Metres from one end to the other of the arc that :func:`walk` walks where no wall is in the way.
+
+    2 r sin(angle / 2) with the radius r = length / angle; negative: backwards.
+    """
+    length, half = forward * body.step_size, turn * body.turn_angle / 2
+    return length * math.sin(half) / half if half else length

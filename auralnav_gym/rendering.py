@@ -85,7 +85,7 @@ class Renderer:
         self.fps = fps
         self._clock: Any = None
         self._background: pygame.Surface | None = None
-        self._background_of: tuple[Scene, Body, tuple[bool, ...]] | None = None
+        self._background_of: tuple[Scene, Body, tuple[bool, ...], bytes] | None = None
 
     def render(
         self,
@@ -95,16 +95,19 @@ class Renderer:
         on: np.ndarray,
         body: Body,
         ears_positions: np.ndarray,
+        source_positions: np.ndarray | None = None,
+        num_touched: int = 0,
     ) -> np.ndarray | None:
         """Draw a frame; the arguments are those of :func:`draw`.
 
         Returns:
             (H, W, 3) uint8, a new array, always of the same shape; None in "human" mode.
         """
-        content = (scene, body, tuple(np.asarray(on, dtype=bool).tolist()))
+        places = scene.source_positions if source_positions is None else source_positions
+        content = (scene, body, tuple(np.asarray(on, dtype=bool).tolist()), places.tobytes())
         if self._background is None or content != self._background_of:
-            self._background, self._background_of = draw_background(scene, on, body), content
-        frame = draw(scene, pose, path, on, body, ears_positions, self._background)
+            self._background, self._background_of = draw_background(scene, on, body, places), content
+        frame = draw(scene, pose, path, on, body, ears_positions, self._background, places, num_touched)
         if self.mode == "rgb_array":
             return _to_array(frame)
         self._show(frame)
@@ -144,6 +147,8 @@ def draw(
     body: Body,
     ears_positions: np.ndarray,
     background: pygame.Surface | None = None,
+    source_positions: np.ndarray | None = None,
+    num_touched: int = 0,
 ) -> pygame.Surface:
     """Draw an episode as it stands, seen from above.
 
@@ -155,15 +160,19 @@ def draw(
         body: The agent's size and reach.
         ears_positions: (E, 2) or (E, 3) float, the ears in the world, metres: the left one, the right one, and more if
             there are; their height is not drawn.
-        background: What :func:`draw_background` returned for this scene, ``on`` and ``body``; None draws it anew.
+        background: What :func:`draw_background` returned for this scene, ``on``, ``body`` and ``source_positions``;
+            None draws it anew.
+        source_positions: (S, 2) or (S, 3) float, where the sources are now, metres; None: where they are at the start.
+        num_touched: How often a distractor was entered so far.
 
     Returns:
         A surface of ``FRAME_SIZE`` pixels. Equal arguments give equal pixels.
     """
-    canvas = _Canvas(background.copy() if background is not None else draw_background(scene, on, body))
+    places = scene.source_positions if source_positions is None else source_positions
+    canvas = _Canvas(background.copy() if background is not None else draw_background(scene, on, body, places))
     plan = _Plan(scene.room)
     walked = np.array([[p.x, p.y] for p in path]).reshape(-1, 2)
-    sources = plan.pixels(scene.source_positions[:, :2])
+    sources = plan.pixels(places[:, :2])
     colours = _colours(scene, on)
     for place, sounding, colour in zip(sources, on, colours, strict=True):
         if sounding:
@@ -175,24 +184,27 @@ def draw(
     agent = plan.pixels(pose.position)
     _draw_head(canvas, agent, pose.heading, head_radius)
     _draw_ears(canvas, agent, pose.heading, plan.pixels(ears_positions[:, :2]), head_radius)
-    reached = _reached(scene, on, body, walked)
-    _draw_status(canvas, reached, num_actions=max(len(path) - 1, 0), walked=walked)
+    _draw_status(canvas, _reached(scene, on, num_touched), num_actions=max(len(path) - 1, 0), walked=walked)
     return canvas.finished()
 
 
-def draw_background(scene: Scene, on: np.ndarray, body: Body) -> pygame.Surface:
-    """Draw what stays while the agent moves: room, reach and names of the sources, legend.
+def draw_background(
+    scene: Scene, on: np.ndarray, body: Body, source_positions: np.ndarray | None = None
+) -> pygame.Surface:
+    """Draw what stays while the agent moves and no source does: room, reach and names of the sources, legend.
 
     Args:
         scene: The room and the sources.
         on: (S,) bool, whether each source still sounds.
         body: Tells the capture radius.
+        source_positions: As in :func:`draw`.
 
     Returns:
         A surface of ``SUPERSAMPLING`` times ``FRAME_SIZE`` pixels.
     """
     canvas, plan = _Canvas.blank(FLOOR), _Plan(scene.room)
-    sources = plan.pixels(scene.source_positions[:, :2])
+    places = scene.source_positions if source_positions is None else source_positions
+    sources = plan.pixels(places[:, :2])
     reach = body.capture_radius * plan.scale
     in_order = sorted(zip(sources, _colours(scene, on), strict=True), key=lambda item: item[1] != FOUND)  # found below
     for place, colour in in_order:
@@ -216,15 +228,11 @@ def _colours(scene: Scene, on: np.ndarray) -> list[Colour]:
     ]
 
 
-def _reached(scene: Scene, on: np.ndarray, body: Body, walked: np.ndarray) -> str:
-    """Say how many targets were found and how many distractors entered on the way over the places (P, 2)."""
+def _reached(scene: Scene, on: np.ndarray, num_touched: int) -> str:
+    """Say how many targets were found and how many distractors entered."""
     is_target = scene.is_target
     text = f"found {int((is_target & ~on).sum())} of {int(is_target.sum())}"
-    if is_target.all():
-        return text
-    distractors = scene.source_positions[~is_target, :2]
-    inside = np.hypot(*(walked[:, None] - distractors).transpose(2, 0, 1)) <= body.capture_radius
-    return f"{text}, touched {int((inside[1:] & ~inside[:-1]).sum())}"
+    return text if is_target.all() else f"{text}, touched {num_touched}"
 
 
 class _Plan:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
 
 import numpy as np
 
 from auralnav_gym.checks import require_below_ceiling, require_whole
+from auralnav_gym.motion import ActivitySampler, MotionSampler, SourceActivity, SourceMotion
 from auralnav_gym.movement import Body, Pose
 from auralnav_gym.rooms import Room, RoomSampler
 from auralnav_gym.sounds import Sound, SoundBank
@@ -25,18 +26,24 @@ _CANDIDATES = 64
 # An example is the loudest of so many.
 _EXAMPLES = 8
 
+# Seconds at which a moving source is seen to be inside the room.
+_CHECKED_TIMES = np.arange(0.0, 600.0, 0.5)
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
     """A sound at a place.
 
     Attributes:
-        position: (x, y) or (x, y, z), metres.
+        position: (x, y) or (x, y, z), metres, where it is at the start.
         sound: What it plays, round and round.
         start: Sample of the sound that is played when the episode begins.
         level_db: Level above the sound's own (-26 dBFS active RMS at 1 m), dB.
         is_target: Whether it is to be found, which switches it off. What is not is a distractor: it plays on for ever,
             and the agent does well to keep away from it.
+        motion: Where it is from the start on; None: it stays at ``position``. Its height is always that of
+            ``position``.
+        activity: When it sounds; None: always.
     """
 
     position: tuple[float, ...]
@@ -44,6 +51,8 @@ class Source:
     start: int = 0
     level_db: float = 0.0
     is_target: bool = True
+    motion: SourceMotion | None = None
+    activity: SourceActivity | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +134,8 @@ class Babble:
     def __post_init__(self) -> None:
         if not math.isfinite(self.snr_db):
             raise ValueError(f"snr_db: expected a finite number of dB, actual: {self.snr_db}")
+        if self.kinds is not None and not isinstance(self.kinds, str):  # a string is refused when there is a bank
+            object.__setattr__(self, "kinds", tuple(self.kinds))
         require_whole("num_directions", self.num_directions, at_least=1)
 
     def sample(self, rng: np.random.Generator, sounds: SoundBank) -> DiffuseSound:
@@ -204,13 +215,42 @@ class Scene:
                 raise ValueError(f"{where}: expected a place inside the room, actual: {source.position}")
             if ceiling is not None:
                 require_below_ceiling(where, source.position[2], ceiling)
+            if source.motion is not None:
+                self._check_motion(f"sources[{index}].motion", source.motion, source.position)
         if not self.room.contains(self.pose.position):
             raise ValueError(f"pose: expected a place inside the room, actual: ({self.pose.x}, {self.pose.y})")
 
-    @property
+    def _check_motion(self, where: str, motion: SourceMotion, start: tuple[float, ...]) -> None:
+        places = motion.positions(_CHECKED_TIMES)
+        if not np.allclose(places[0], start[:2], atol=1e-6):
+            raise ValueError(f"{where}: expected to start at the source's {start[:2]}, actual: {places[0].tolist()}")
+        outside = ~self.room.contains(places)
+        if outside.any():
+            raise ValueError(
+                f"{where}: expected places inside the room, actual: {places[outside][0].tolist()} after "
+                f"{_CHECKED_TIMES[outside][0]:g} s"
+            )
+
+    @cached_property
     def source_positions(self) -> np.ndarray:
-        """(S, dim) float64, metres."""
+        """(S, dim) float64, metres, at the start; not to be written to."""
         return np.array([source.position for source in self.sources], dtype=np.float64)
+
+    @cached_property
+    def is_still(self) -> bool:
+        """Whether no source moves."""
+        return all(source.motion is None for source in self.sources)
+
+    def source_positions_at(self, seconds: float) -> np.ndarray:
+        """(S, dim) float64, metres, so many seconds after the start of the episode; not to be written to."""
+        if self.is_still:
+            return self.source_positions
+        positions = self.source_positions.copy()
+        time = np.array([seconds])
+        for place, source in zip(positions, self.sources, strict=True):
+            if source.motion is not None:
+                place[:2] = source.motion.positions(time)[0]
+        return positions
 
     @property
     def is_target(self) -> np.ndarray:
@@ -242,8 +282,14 @@ class SceneSampler:
         distractor_kinds: The kinds that distractors may be of, but for the targets'; None: all kinds of the bank.
         example_samples: Length in samples of an example of the targets' kind; None: no example. It is a piece of
             another sound than the targets' while there is one, and the loudest of several that are drawn.
-        background: What draws the diffuse background, after all the rest of the scene, which is therefore the same with
-            any background and without; None: there is none.
+        background: What draws the diffuse background; None: there is none.
+        source_level_db: Lowest and highest of the levels that are drawn for every source, uniformly, and added to its
+            own, dB.
+        source_activity: What draws when each source sounds; None: all always do.
+        source_motion: What draws how each source moves, ``wall_clearance`` off the walls; None: all stand still.
+
+    What is optional is drawn after all the rest of the scene, in this order, so that a scene is the same with it and
+    without in all else.
     """
 
     room: Room | RoomSampler
@@ -261,8 +307,16 @@ class SceneSampler:
     distractor_kinds: Sequence[str] | None = None
     example_samples: int | None = None
     background: Babble | None = None
+    source_level_db: tuple[float, float] = (0.0, 0.0)
+    source_activity: ActivitySampler | None = None
+    source_motion: MotionSampler | None = None
 
     def __post_init__(self) -> None:
+        low, high = self.source_level_db
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise ValueError(
+                f"source_level_db: expected (lowest, highest) in dB, both finite, actual: {self.source_level_db}"
+            )
         require_whole("num_sources", self.num_sources, at_least=1)
         require_whole("num_distractors", self.num_distractors, at_least=0)
         if self.example_samples is not None:
@@ -336,7 +390,27 @@ class SceneSampler:
         noise_seed = int(rng.integers(2**63))
         example = self._draw_example(rng, sounds[: self.num_sources])
         background = None if self.background is None else self.background.sample(rng, self.sounds)
+        sources = self._draw_behaviour(rng, room, sources)
         return Scene(room, sources, pose, ear_height, noise_seed, background, example)
+
+    def _draw_behaviour(self, rng: np.random.Generator, room: Room, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        """The sources with what is drawn of their levels, of when they sound and how they move."""
+        low, high = self.source_level_db
+        levels = rng.uniform(low, high, size=len(sources)).tolist() if low < high else [low] * len(sources)
+        sources = tuple(
+            replace(source, level_db=source.level_db + level) for source, level in zip(sources, levels, strict=True)
+        )
+        if self.source_activity is not None:
+            sources = tuple(replace(source, activity=self.source_activity.sample(rng)) for source in sources)
+        if self.source_motion is not None:
+            sources = tuple(
+                replace(
+                    source,
+                    motion=self.source_motion.sample(rng, room, np.array(source.position[:2]), self.wall_clearance),
+                )
+                for source in sources
+            )
+        return sources
 
     def _draw_sounds(self, rng: np.random.Generator) -> tuple[Sound, ...]:
         """What the targets play, and then what the distractors do."""
@@ -372,6 +446,7 @@ class SceneSampler:
                 clearance = self.body.radius if is_agent else self.wall_clearance
                 candidates = rng.uniform(*room.bounds, size=(_CANDIDATES, 2))
                 gaps = np.linalg.norm(candidates[:, None] - placed, axis=-1)
+                # No way on foot is shorter than the straight one.
                 fits = room.contains(candidates, clearance) & (gaps >= spacing).all(axis=1)
                 if not fits.any():
                     break

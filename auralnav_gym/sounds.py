@@ -8,14 +8,15 @@ click, and the level is equalised to `ACTIVE_RMS_DBFS`.
 from __future__ import annotations
 
 import hashlib
+import json
 import numbers
 import operator
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, overload
 
@@ -182,6 +183,36 @@ class SoundBank(Sequence[Sound]):
     def __repr__(self) -> str:
         """Return a summary: a bank's signals are too long to print."""
         return f"{type(self).__name__}({len(self)} sounds of {len(self.kinds)} kinds at {self.sample_rate} Hz)"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256, in hex, of the names, the kinds and the samples of all sounds, to the last bit.
+
+        Differs with the sounds and the sample rate, and for the same recordings with the processor and with the
+        versions of numpy, scipy and soxr, which round differently; nobody can hear that.
+        """
+        digest = hashlib.sha256(str(self.sample_rate).encode())
+        for sound in self:
+            digest.update(json.dumps([sound.name, sound.kind, len(sound.signal)]).encode())
+            digest.update(sound.signal.astype("<f4").tobytes())
+        return digest.hexdigest()
+
+    def to_config(self) -> dict[str, Any]:
+        """What identifies the bank in a file (see `auralnav_gym.config`): the sounds are not in it."""
+        kinds = {kind: sum(sound.kind == kind for sound in self) for kind in self.kinds}
+        return {"type": SoundBank.__name__, "sounds": len(self), "kinds": kinds, "sha256": self.fingerprint}
+
+    @classmethod
+    def from_config(cls, data: Mapping[str, Any]) -> SoundBank:
+        """Refuse, since the sounds are not in the file.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f"expected the bank itself beside the file, which only identifies it, {dict(data)}: "
+            "World.load(path, sounds=bank)"
+        )
 
     def split(self, test_share: float = 0.2, by: str = "recording") -> tuple[SoundBank, SoundBank]:
         """Split into train and test sounds that share no recording.

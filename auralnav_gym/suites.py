@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import inspect
 import json
 import operator
 import os
@@ -19,16 +18,22 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from auralnav_gym.env import AuralNavEnv
-from auralnav_gym.rooms import RandomShoeBox, Room
+from auralnav_gym.config import to_plain
+from auralnav_gym.movement import Action, ActionScheme, DiscreteActions
+from auralnav_gym.rooms import Room
 from auralnav_gym.scene import DiffuseSound, Scene, Source
 from auralnav_gym.sounds import SoundBank, load_sounds
+from auralnav_gym.world import ARGUMENTS, World
 
 # What an agent may choose for itself: none of it changes what happens in the world.
 AGENT_KWARGS = ("motion", "pose", "render_mode", "rewards", "source_audio")
 
 # Numbers enter a fingerprint in millionths: processors may differ in the last bit of a product.
 _FINGERPRINT_RESOLUTION = 1e-6
+
+# When the ways and the pauses of sources are noted for a fingerprint, seconds.
+_PLACE_TIMES = np.arange(0.0, 100.0, 5.0)
+_GATE_TIMES = np.arange(0.0, 10.0, 0.05)
 
 # Where the ears are tried for a fingerprint: ahead, left, behind, right, above, and between them; (3, 6) unit vectors.
 _DIRECTIONS = np.array([[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0], [0, 0, 1], [0.48, 0.64, 0.6]]).T
@@ -78,6 +83,8 @@ class Suite:
                 f"{len(seeds)} numbers, {len(set(seeds))} of them different, the least {min(seeds, default=None)}"
             )
         foreign = sorted(set(self.env_kwargs) & {"sounds", *AGENT_KWARGS})
+        if getattr(self.env_kwargs.get("world"), "sounds", None) is not None:
+            foreign.append("world.sounds")
         if foreign:
             raise ValueError(
                 f"env_kwargs: expected arguments that make up the world, actual: {foreign} among them. Give sounds to "
@@ -93,14 +100,42 @@ class Suite:
     @property
     def sample_rate(self) -> int:
         """Of the sounds, Hz."""
-        default = inspect.signature(AuralNavEnv).parameters["sample_rate"].default
-        return self.env_kwargs.get("sample_rate", default)
+        return self._world.sample_rate
+
+    @property
+    def config(self) -> World:
+        """The world of the suite's episodes, for an agent that chooses nothing."""
+        return self._world.replace(sounds=self.test_sounds)
+
+    @cached_property
+    def _world(self) -> World:
+        """The world but for its sounds."""
+        settings = {**gym.spec(self.env_id).kwargs, **self.env_kwargs}
+        world = settings.pop("world", None) or World()
+        return world.replace(**{name: value for name, value in settings.items() if name in ARGUMENTS})
+
+    def describe(self, training: bool = False, **kwargs: Any) -> dict[str, Any]:
+        """What the files of results say of a suite, as plain data: its name, its time limit and its world.
+
+        Args:
+            training: Whether it is the world to train in that is described.
+            **kwargs: As in :meth:`make_env`.
+
+        Returns:
+            "suite", "env_id", "max_episode_steps" and "world", a :class:`World` as :func:`auralnav_gym.config.to_plain`
+            gives it; of a part that cannot be written, its type.
+        """
+        choices = {name: value for name, value in kwargs.items() if name != "render_mode"}
+        world = self._world.replace(sounds=self.train_sounds if training else self.test_sounds, **choices)
+        limit = self.env_kwargs.get("max_episode_steps", gym.spec(self.env_id).max_episode_steps)
+        described = {"suite": self.name, "env_id": self.env_id, "max_episode_steps": limit}
+        return {**described, "world": to_plain(world, strict=False)}
 
     @cached_property
     def _split(self) -> tuple[SoundBank, SoundBank]:
         """Train and test sounds."""
         train, test = load_sounds(self.sounds, self.sample_rate).split(by=self.split_by)
-        if self.env_kwargs.get("goal") == "class" and train.kinds != test.kinds:
+        if self._world.goal == "class" and train.kinds != test.kinds:
             raise ValueError(
                 f'sounds: expected train and test sounds of the same kinds with goal="class", actual: {train.kinds} '
                 f"and {test.kinds}. A kind of a single {self.split_by} cannot be split: give it more, or tell the "
@@ -182,16 +217,8 @@ class Suite:
         return hashlib.sha256(json.dumps([rules, *map(_describe, self.scenes)]).encode()).hexdigest()
 
     def audio_fingerprint(self) -> str:
-        """The SHA-256, in hex, of the names and the samples of the test sounds, to the last bit.
-
-        Differs with the folder's recordings, and for the same ones with the processor and with the versions of numpy,
-        scipy and soxr, which round differently; nobody can hear that.
-        """
-        digest = hashlib.sha256()
-        for sound in self.test_sounds:
-            digest.update(json.dumps([sound.name, len(sound.signal)]).encode())
-            digest.update(sound.signal.astype("<f4").tobytes())
-        return digest.hexdigest()
+        """That of the test sounds, see :attr:`SoundBank.fingerprint`."""
+        return self.test_sounds.fingerprint
 
 
 def load_suite(
@@ -199,17 +226,24 @@ def load_suite(
 ) -> Suite:
     """A published suite, by its name.
 
-    ==================  =================================================================================
-    two-sources-v1      ``AuralNav-v0`` as it is registered
-    four-sources-v1     the same with four sources
-    omni-v1             the same with two omnidirectional ears, which cannot tell front from back
-    random-rooms-v1     another room for every episode, 5 m x 5 m x 2.5 m to 10 m x 10 m x 3.5 m, with a
-                        reverberation time of 0.15 s to 0.6 s, for which it takes reflections of order 15
-    distractors-v1      ``AuralNav-Distractors-v0`` as it is registered: one voice to find among two louder sounds of
-                        other kinds, which must not be touched
-    babble-v1           ``AuralNav-Babble-v0`` as it is registered: two sources in the babble of a crowd, from which a
-                        source 1 m away stands out by 10 dB
-    ==================  =================================================================================
+    Each is a registered environment as it is, :class:`AuralNavEnv` says what they are:
+
+    ==================  ===========================
+    two-sources-v1      ``AuralNav-v0``
+    four-sources-v1     ``AuralNav-FourSources-v0``
+    omni-v1             ``AuralNav-Omni-v0``
+    random-rooms-v1     ``AuralNav-RandomRooms-v0``
+    distractors-v1      ``AuralNav-Distractors-v0``
+    babble-v1           ``AuralNav-Babble-v0``
+    easy-v1             ``AuralNav-Easy-v0``
+    anechoic-v1         ``AuralNav-Anechoic-v0``
+    materials-v1        ``AuralNav-Materials-v0``
+    l-shape-v1          ``AuralNav-LShape-v0``
+    moving-v1           ``AuralNav-Moving-v0``
+    alarms-v1           ``AuralNav-Alarms-v0``
+    human-v1            ``AuralNav-Human-v0``
+    continuous-v1       ``AuralNav-Continuous-v0``
+    ==================  ===========================
 
     Each has 500 episodes. Warns if this machine draws other scenes than those that were published.
 
@@ -277,7 +311,13 @@ def _describe_rules(env: gym.Env) -> list[Any]:
         # Said only where it matters, as are the parts of a scene: other fingerprints are as they were before it was.
         *([["touch", world.touch]] if world.num_distractors else []),
         *([["goal", world.goal, *world.kinds]] if world.goal else []),
+        *([] if isinstance(world.actions, DiscreteActions) else [["actions", *_describe_actions(world.actions)]]),
     ]
+
+
+def _describe_actions(actions: ActionScheme) -> list[Any]:
+    """The space, and what does the four actions."""
+    return [repr(actions.space), *(_rounded(actions.parse(actions.encode(action))) for action in Action)]
 
 
 def _describe(scene: Scene) -> list[Any]:
@@ -295,14 +335,20 @@ def _describe(scene: Scene) -> list[Any]:
 
 
 def _describe_room(room: Room) -> list[Any]:
-    assert room.absorption is not None
     ceiling = None if room.ceiling is None else _rounded([room.ceiling])
-    return [_rounded(room.corners.ravel()), ceiling, _rounded([room.absorption]), room.max_order]
+    walls = room.materials if room.absorption is None else _rounded([room.absorption])
+    air = ["air absorption"] if room.air_absorption else []
+    return [_rounded(room.corners.ravel()), ceiling, walls, room.max_order, *air]
 
 
 def _describe_source(source: Source) -> list[Any]:
     what = [_rounded(source.position), source.sound.name, source.start, _rounded([source.level_db])]
-    return what if source.is_target else [*what, "distractor"]
+    return [
+        *what,
+        *([] if source.is_target else ["distractor"]),
+        *([] if source.activity is None else [["activity", *_rounded(source.activity.gate(_GATE_TIMES))]]),
+        *([] if source.motion is None else [["motion", *_rounded(source.motion.positions(_PLACE_TIMES).ravel())]]),
+    ]
 
 
 def _describe_background(background: DiffuseSound) -> list[Any]:
@@ -319,24 +365,26 @@ def _is_as_published(name: str) -> bool:
     return SUITES[name].fingerprint() == FINGERPRINTS[name]
 
 
-# The registered environment and its arguments.
-_WORLDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "two-sources-v1": ("AuralNav-v0", {}),
-    "four-sources-v1": ("AuralNav-v0", {"num_sources": 4}),
-    "omni-v1": ("AuralNav-v0", {"ears": "omni"}),
-    "random-rooms-v1": (
-        "AuralNav-v0",
-        {"room": RandomShoeBox(low=(5.0, 5.0, 2.5), high=(10.0, 10.0, 3.5), rt60=(0.15, 0.6), max_order=15)},
-    ),
-    "distractors-v1": ("AuralNav-Distractors-v0", {}),
-    "babble-v1": ("AuralNav-Babble-v0", {}),
+# The suites of registered environments as they are.
+_WORLDS: dict[str, str] = {
+    "two-sources-v1": "AuralNav-v0",
+    "four-sources-v1": "AuralNav-FourSources-v0",
+    "omni-v1": "AuralNav-Omni-v0",
+    "random-rooms-v1": "AuralNav-RandomRooms-v0",
+    "distractors-v1": "AuralNav-Distractors-v0",
+    "babble-v1": "AuralNav-Babble-v0",
+    "easy-v1": "AuralNav-Easy-v0",
+    "anechoic-v1": "AuralNav-Anechoic-v0",
+    "materials-v1": "AuralNav-Materials-v0",
+    "l-shape-v1": "AuralNav-LShape-v0",
+    "moving-v1": "AuralNav-Moving-v0",
+    "alarms-v1": "AuralNav-Alarms-v0",
+    "human-v1": "AuralNav-Human-v0",
+    "continuous-v1": "AuralNav-Continuous-v0",
 }
 
 SUITES: Mapping[str, Suite] = MappingProxyType(
-    {
-        name: Suite(name, seeds=suite_seeds(name, 500), env_kwargs=world, env_id=env_id)
-        for name, (env_id, world) in _WORLDS.items()
-    }
+    {name: Suite(name, seeds=suite_seeds(name, 500), env_id=env_id) for name, env_id in _WORLDS.items()}
 )
 """The published suites, by name; :func:`load_suite` checks them and describes them."""
 
@@ -348,6 +396,14 @@ FINGERPRINTS: Mapping[str, str] = MappingProxyType(
         "random-rooms-v1": "0b67b01bb69f63242f1835f70a1e45f1a61957354ab86a28a40e63611977abb1",
         "distractors-v1": "8e4b8939ffd980524fa537aef9efcfa2b42b0b3176067007ce9a51318315065f",
         "babble-v1": "608e40382bf140fe3e7cf62e95b571a4f69f609335070276dc16a9c9c3786580",
+        "easy-v1": "347260453ea9bc7f2880a42bbc6db2d27bc8705a15cec5a64bfdae44ac41333b",
+        "anechoic-v1": "75ad0cd505591eb41ebe7f1d7d527e620161801f4b6645898368cfa25743a3dc",
+        "materials-v1": "fa55f1b5fd7d0125c3c5dee180f8d894cdeb78a2b669ff779cb8f99d188e0a90",
+        "l-shape-v1": "31d8cad377be08afe3183497ff4327dca9ded6a60e711f13b9d7555ff858a902",
+        "moving-v1": "cf3299b811a25f600ea4d195e53e031009dd14c7bc1cf17926ae52475f2c6d75",
+        "alarms-v1": "02837aa734d484ee2b0954c6ed67086ce7556fc869642e7cfde5a6e7187650f4",
+        "human-v1": "90641fc3f308a9294f445f5749f19ceff0ded62921c2ac7fcf75540d3a598446",
+        "continuous-v1": "4a6f84abf362ffd367b81d5c7d9ac33edb3d0cddc066c16544bf29a01cac8ab2",
     }
 )
 """What :meth:`Suite.fingerprint` gave for each of them when it was published."""

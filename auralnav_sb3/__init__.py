@@ -5,7 +5,6 @@ from auralnav_sb3.conversion import to_audio, to_cues
 from auralnav_sb3.evaluation import Evaluation, evaluate, senses_of, table
 from auralnav_sb3.experiments import Run, plot_curves, run_all, to_csv, to_markdown
 from auralnav_sb3.extractor import Normalization, SeparatedCuesExtractor, extract_features, extractor_kwargs
-from auralnav_sb3.files import written_whole
 from auralnav_sb3.optimizers import SeparatorAdam
 from auralnav_sb3.pretrained import agent_card, agent_names, load_agent, save_agent
 from auralnav_sb3.pretraining import (
@@ -20,6 +19,7 @@ from auralnav_sb3.pretraining import (
     pretraining_sounds,
     separation_loss,
 )
+from auralnav_sb3.provenance import Provenance
 from auralnav_sb3.replay import AudioReplayBuffer
 from auralnav_sb3.separation import (
     Separator,
@@ -66,6 +66,7 @@ __all__ = [
     "Normalization",
     "Pretraining",
     "ProgressCallback",
+    "Provenance",
     "Recipe",
     "Run",
     "SeparatedCuesExtractor",
@@ -109,5 +110,4 @@ __all__ = [
     "to_cues",
     "to_markdown",
     "train",
-    "written_whole",
 ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Sequence
-from importlib.metadata import version
+from dataclasses import asdict
 
+from auralnav_gym.config import to_text, versions
 from auralnav_gym.sounds import SoundBank
 from auralnav_sb3.evaluation import markdown_table
 from auralnav_sb3.pretraining import Pretraining, SeparationQuality
+from auralnav_sb3.provenance import Provenance
 from auralnav_sb3.separation import ANY_ORDER, Separator
 
 
@@ -64,12 +65,17 @@ that are off or die away and babble in the background. {made_with("torch", "aste
 
 {quality_table(qualities)}
 
-## Settings
+## Configuration and versions
 
 ```json
-{json.dumps(pretraining.settings(), indent=2)}
+{to_text(asdict(separator_provenance(pretraining, train_sounds, test_sounds)))}
 ```
 """
+
+
+def separator_provenance(pretraining: Pretraining, train_sounds: SoundBank, test_sounds: SoundBank) -> Provenance:
+    """What makes a separator, for its card and `save_separator`; arguments as those of `make_card`."""
+    return Provenance.now({**pretraining.describe(train_sounds), "test_sounds": test_sounds.to_config()})
 
 
 def quality_table(qualities: Sequence[SeparationQuality]) -> str:
@@ -95,8 +101,10 @@ def quality_table(qualities: Sequence[SeparationQuality]) -> str:
 
 def made_with(*distributions: str) -> str:
     """The machine and the versions at work, as in ``x86_64, Python 3.11.7, torch 2.11.0``."""
-    versions = (f"{name} {version(name)}" for name in distributions)
-    return ", ".join((platform.machine(), f"Python {platform.python_version()}", *versions))
+    found = versions(*distributions)
+    return ", ".join(
+        (platform.machine(), f"Python {found['python']}", *(f"{name} {found[name]}" for name in distributions))
+    )
 
 
 def _describe_slots(separator: Separator) -> str:

@@ -7,9 +7,12 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
+from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStack, VecMonitor, VecNormalize
 
@@ -47,6 +50,9 @@ def to_audio(
     it is. It can go on training, with ``learn(..., reset_num_timesteps=False)``; its replay buffer, an
     `AudioReplayBuffer`, begins empty. That buffer makes the n-step returns: ``n_steps`` is among its
     ``replay_buffer_kwargs``, and the model's own is 1.
+
+    Actor and critic of SAC and TD3 have a separator each, and their targets too, unless the model was made with
+    ``share_features_extractor=True`` in its ``policy_kwargs``: each observation is then separated three or four times.
 
     Args:
         model: Any algorithm of SB3 or sb3-contrib with a policy on vectors, without a features extractor of its own.
@@ -111,9 +117,9 @@ def to_cues(model: Model, venv: VecEnv | None = None) -> Model:
     `VecSeparatedCues` in its environment, ``model.get_env()``; each observation is separated once from here on. What
     `to_audio` says of weights, hyperparameters and replay buffer holds here too.
 
-    The separator is that with which the model acts. The target network of DQN and QR-DQN, whose own may lag behind
-    while a separator learns, takes its cues from it as well. A `Normalization` in the extractor becomes a
-    `VecNormalize` that keeps its statistics as they are (``training=False``).
+    The separator is that with which the model acts. Target networks, whose own may lag behind while a separator learns,
+    take their cues from it as well. A `Normalization` in the extractor becomes a `VecNormalize` that keeps its
+    statistics as they are (``training=False``).
 
     Args:
         model: Its features extractor is a `SeparatedCuesExtractor`.
@@ -298,8 +304,11 @@ def acting_extractor(model: BaseAlgorithm) -> SeparatedCuesExtractor:
             f"actual {model.policy.features_extractor_class.__name__}"
         )
     acting = found[0]  # the online network comes before its target, the actor before the critic
-    critic = getattr(model.policy, "vf_features_extractor", acting)
-    theirs = critic.separator.state_dict()
+    of_critic: Any = getattr(model.policy, "vf_features_extractor", acting)
+    critic = getattr(model.policy, "critic", None)
+    if isinstance(critic, ContinuousCritic):  # of SAC and TD3
+        of_critic = critic.features_extractor
+    theirs = of_critic.separator.state_dict()
     if not all(torch.equal(weight, theirs[name]) for name, weight in acting.separator.state_dict().items()):
         raise ValueError(
             "model: expected one separator, actual two that differ, one of the actor and one of the critic "
@@ -324,6 +333,11 @@ def _separator_optimizer(model: BaseAlgorithm, freeze_separator: bool, scale: fl
         raise ValueError(
             f"separator_lr_scale: expected None for a model that does not learn with Adam, actual {scale!r}, "
             f"with {model.policy.optimizer_class.__name__}"
+        )
+    if isinstance(model, SAC) and model.policy.share_features_extractor:
+        raise ValueError(
+            f"separator_lr_scale: expected None for SAC with share_features_extractor=True, actual {scale!r}; its "
+            "critic learns without the separator"
         )
     # The policy's own and not policy_kwargs': SB3's actor-critic policies add to them, for no other class than Adam.
     optimizer_kwargs = {**model.policy.optimizer_kwargs, "separator_lr_scale": scale}
@@ -373,12 +387,21 @@ def _rebuild(
 
 
 def _copy_weights(source: BaseAlgorithm, target: BaseAlgorithm) -> None:
-    """Copy all weights but those of features extractors, and what the optimizer remembers of each."""
+    """Copy all weights but those of features extractors, and what the optimizers remember of each."""
     old, new = source.policy.state_dict(), target.policy.state_dict()
     assert all("features_extractor." in name for name in old.keys() ^ new.keys())
     target.policy.load_state_dict({**new, **{name: weight for name, weight in old.items() if name in new}})
-    memory = source.policy.optimizer.state
     own = dict(target.policy.named_parameters())
-    for name, parameter in source.policy.named_parameters():
-        if parameter in memory and name in own:
-            target.policy.optimizer.state[own[name]] = copy.deepcopy(memory[parameter])
+    likes: dict[torch.Tensor, torch.Tensor] = {
+        parameter: own[name] for name, parameter in source.policy.named_parameters() if name in own
+    }
+    saved, variables = source._get_torch_save_params()
+    for name in variables:  # SAC's entropy coefficient, which is no part of the policy
+        variable, like = recursive_getattr(source, name), recursive_getattr(target, name)
+        like.data.copy_(variable.data)
+        likes[variable] = like
+    for name in saved:
+        optimizer = recursive_getattr(source, name)
+        if isinstance(optimizer, torch.optim.Optimizer):
+            memory = recursive_getattr(target, name).state
+            memory.update({likes[each]: copy.deepcopy(kept) for each, kept in optimizer.state.items() if each in likes})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import gymnasium as gym
@@ -14,6 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecFrameStack, VecNormalize
 
 from auralnav_gym import Agent, Suite, load_suite
+from auralnav_sb3.provenance import Provenance
 from auralnav_sb3.statistics import Interval, bootstrap_mean
 
 
@@ -48,10 +49,18 @@ class Evaluation:
     Attributes:
         suite: The name of the suite.
         episodes: In the order of the suite's seeds.
+        made_by: The world in which they were played, :meth:`auralnav_gym.Suite.describe`, and the versions.
     """
 
     suite: str
     episodes: tuple[Episode, ...]
+    made_by: Provenance = field(default_factory=Provenance, compare=False, repr=False)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Evaluation:
+        """Turn what JSON made of an evaluation back into one."""
+        episodes = tuple(Episode(**episode) for episode in content["episodes"])
+        return cls(content["suite"], episodes, Provenance.from_json(content))
 
     def values(self, metric: str) -> np.ndarray:
         """One metric (see :class:`Episode`) of every episode, (n,) float64."""
@@ -68,7 +77,7 @@ class Evaluation:
 
 
 def evaluate(
-    agent: BaseAlgorithm | Agent | Callable[[Any], int],
+    agent: BaseAlgorithm | Agent | Callable[[Any], Any],
     suite: Suite | str,
     wrap: Callable[[VecEnv], VecEnv] | None = None,
     num_envs: int = 8,
@@ -80,7 +89,7 @@ def evaluate(
 
     Args:
         agent: An SB3 (or sb3-contrib) model, recurrent ones included; an :class:`auralnav_gym.Agent`; or a callable
-            from an observation to an action.
+            from an observation to an action, as the suite's environments take them.
         suite: The suite, or the name of a published one (:func:`auralnav_gym.load_suite`).
         wrap: Puts around the environments what the training put around its own, for a model that does not act on what
             they give: ``lambda venv: VecSeparatedCues(venv, extractor=extractor)``, `VecFrameStack`, `VecNormalize`
@@ -119,12 +128,12 @@ def evaluate(
     queue = _Queue(suite.seeds[:num_episodes])
     kwargs = dict(env_kwargs or {})
     if isinstance(agent, BaseAlgorithm):
-        _play_model(
-            agent, suite, queue, wrap, min(num_envs, num_episodes), senses_of(agent, suite) | kwargs, deterministic
-        )
+        kwargs = senses_of(agent, suite) | kwargs
+        _play_model(agent, suite, queue, wrap, min(num_envs, num_episodes), kwargs, deterministic)
     else:
         _play_agent(agent, suite, queue, kwargs)
-    return Evaluation(suite.name, tuple(queue.episodes[index] for index in range(num_episodes)))
+    episodes = tuple(queue.episodes[index] for index in range(num_episodes))
+    return Evaluation(suite.name, episodes, Provenance.now(suite.describe(**kwargs)))
 
 
 def senses_of(model: BaseAlgorithm, suite: Suite) -> dict[str, bool]:
@@ -239,7 +248,7 @@ def _episode(info: Mapping[str, Any], episode_return: float) -> Episode:
     )
 
 
-def _play_agent(agent: Agent | Callable[[Any], int], suite: Suite, queue: _Queue, kwargs: dict[str, Any]) -> None:
+def _play_agent(agent: Agent | Callable[[Any], Any], suite: Suite, queue: _Queue, kwargs: dict[str, Any]) -> None:
     env = _QueueEnv(suite.make_env(**kwargs), queue)
     try:
         while not queue.done:

@@ -36,11 +36,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from auralnav_gym.files import written_whole
 from auralnav_gym.sounds import SoundBank
-from auralnav_sb3.evaluation import METRICS, Episode, Evaluation, evaluate
-from auralnav_sb3.files import written_whole
+from auralnav_sb3.evaluation import METRICS, Evaluation, evaluate
+from auralnav_sb3.provenance import COLUMNS, Provenance, to_metadata, write_markdown
 from auralnav_sb3.statistics import bootstrap_curve, bootstrap_mean
 from auralnav_sb3.training import (
+    ALGORITHMS,
     TARGET_SUCCESS,
     Recipe,
     TrainingLog,
@@ -71,6 +73,11 @@ class Run:
     log: TrainingLog
     evaluation: Evaluation
 
+    @property
+    def made_by(self) -> Provenance:
+        """The world of the evaluation, the settings of the training, and the versions."""
+        return self.evaluation.made_by.with_training(self.log.settings)
+
 
 def run_all(
     recipes: Mapping[str, Recipe],
@@ -85,7 +92,7 @@ def run_all(
 
     What is finished is not done again, and what was cut off (Ctrl-C, a crash) goes on from its last checkpoint. Below
     ``folder``, every run has a folder ``NAME/seed-SEED`` with its model, its ``log.txt`` and its ``result.json``: the
-    settings, the learning curve, the wall time and all episodes of the evaluation.
+    settings, the learning curve, the wall time and all episodes of the evaluation, and the worlds and versions of both.
 
     Args:
         recipes: By name.
@@ -128,15 +135,20 @@ def run_all(
 
 
 def to_csv(runs: Sequence[Run], path: str | os.PathLike[str]) -> None:
-    """Write a row a run: the means of the evaluation, the steps to 95 % success (empty: never), and the wall time."""
-    header = ["name", "seed", "suite", "episodes", *METRICS, "steps_to_95_percent", "seconds"]
+    """Write a row a run.
+
+    The means of the evaluation, the steps to 95 % success (empty: never), the wall time, and what made it (JSON, see
+    `auralnav_sb3.provenance`).
+    """
+    header = ["name", "seed", "suite", "episodes", *METRICS, "steps_to_95_percent", "seconds", *COLUMNS]
     with written_whole(path) as unfinished, unfinished.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         for run in runs:
             means = [run.evaluation.values(metric).mean() for metric in METRICS]
             described = [run.name, run.seed, run.evaluation.suite, len(run.evaluation.episodes)]
-            writer.writerow([*described, *means, run.log.steps_to_target, round(run.log.seconds, 1)])
+            row = [*described, *means, run.log.steps_to_target, round(run.log.seconds, 1), *run.made_by.cells]
+            writer.writerow(row)
 
 
 def to_markdown(runs: Sequence[Run]) -> str:
@@ -154,8 +166,7 @@ def to_markdown(runs: Sequence[Run]) -> str:
         f"Each run was evaluated on {' or '.join(map(str, counts))} episodes. Mean, [95 % bootstrap interval over the "
         "episodes of all runs together], (95 % bootstrap interval over the means of the runs). Steps to 95 %: training "
         "steps until 95 of the last 100 training episodes were successes, exploration included; median over the runs "
-        "[least, most]. Minutes: wall time of a training. PPO, A2C and RecurrentPPO draw their actions, in the "
-        "evaluation too; DQN and QR-DQN take the best one."
+        f"[least, most]. Minutes: wall time of a training.{_how_they_act(runs)}"
     )
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", note])
@@ -166,7 +177,7 @@ def plot_curves(runs: Sequence[Run], path: str | os.PathLike[str]) -> None:
 
     Args:
         runs: Any number a recipe.
-        path: The png file.
+        path: The png file. What made the runs is among its metadata, see `auralnav_sb3.provenance`.
     """
     figure = Figure(figsize=(9, 4.5), dpi=150, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
@@ -185,7 +196,7 @@ def plot_curves(runs: Sequence[Run], path: str | os.PathLike[str]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False)
     with written_whole(path) as unfinished:
-        figure.savefig(unfinished, format="png")
+        figure.savefig(unfinished, format="png", metadata=to_metadata(made_by(runs)))
 
 
 def main(recipes: Mapping[str, Recipe], description: str, output: str, steps: int) -> None:
@@ -203,16 +214,22 @@ def main(recipes: Mapping[str, Recipe], description: str, output: str, steps: in
     plot_curves(runs, args.output / "curves.png")
 
 
-def make_parser(description: str, output: str, steps: int) -> argparse.ArgumentParser:
-    """Make the command line of `main`, for commands that have more to ask than it has."""
+def make_parser(description: str, output: str | None, steps: int | None) -> argparse.ArgumentParser:
+    """Make the command line of `main`, for commands that have more to ask than it has.
+
+    Args:
+        description: Of the experiment, for ``--help``.
+        output: The default folder; None: the command chooses one where none is given.
+        steps: The default of the environment steps of each training.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
-    add("--steps", type=int, default=steps, help="environment steps of each training")
+    add("--steps", type=int, default=steps, help="environment steps of each training; None: those of the recipe")
     add("--seeds", type=int, default=3, help="trainings of each recipe")
     add("--episodes", type=int, help="of each evaluation; those of the suite if left out")
     add("--sounds", type=Path, help="folder of recordings; the synthetic bank otherwise")
     add("--processes", type=int, default=2, help="trainings at the same time")
-    add("--output", type=Path, default=Path(output), help="folder for what is written; what is there is gone on with")
+    add("--output", type=Path, default=output, help="folder for what is written; what is there is gone on with")
     return parser
 
 
@@ -220,7 +237,8 @@ def run_command(
     recipes: Mapping[str, Recipe], args: argparse.Namespace, only: Collection[str] | None = None
 ) -> list[Run]:
     """Run recipes (`run_all`) as the arguments of `make_parser` say; leaves the program after Ctrl-C."""
-    recipes = {name: replace(recipe, steps=args.steps) for name, recipe in recipes.items()}
+    if args.steps is not None:
+        recipes = {name: replace(recipe, steps=args.steps) for name, recipe in recipes.items()}
     try:
         return run_all(recipes, range(args.seeds), args.output, args.processes, args.sounds, args.episodes, only)
     except KeyboardInterrupt:
@@ -228,12 +246,24 @@ def run_command(
 
 
 def write_tables(runs: Sequence[Run], folder: Path, more: str = "") -> str:
-    """Write results.csv and results.md, and return what is in the latter: `to_markdown`, and more below it."""
+    """Write results.csv and results.md, and return what is in the latter: `to_markdown`, and more below it.
+
+    But for what made the runs, which is in both files.
+    """
     to_csv(runs, folder / "results.csv")
     text = "\n\n".join(filter(None, (to_markdown(runs), more)))
-    with written_whole(folder / "results.md") as path:
-        path.write_text(text + "\n", encoding="utf-8")
+    write_markdown(folder / "results.md", text, made_by(runs))
     return text
+
+
+def made_by(runs: Sequence[Run]) -> dict[str, Provenance]:
+    """What made some runs, by their names and seeds; the settings are without the seeds."""
+    return {
+        f"{run.name}, seed {run.seed}": run.evaluation.made_by.with_training(
+            {key: value for key, value in run.log.settings.items() if key != "seed"}
+        )
+        for run in runs
+    }
 
 
 # ---- Runs ------------------------------------------------------------------------------------------------------------
@@ -266,9 +296,8 @@ class _Job:
 
     def result(self) -> Run:
         content = json.loads((self.folder / _RESULT).read_text())
-        episodes = tuple(Episode(**episode) for episode in content["evaluation"]["episodes"])
-        evaluation = Evaluation(content["evaluation"]["suite"], episodes)
-        return Run(content["name"], content["seed"], TrainingLog.from_json(content["log"]), evaluation)
+        log, evaluation = TrainingLog.from_json(content["log"]), Evaluation.from_json(content["evaluation"])
+        return Run(content["name"], content["seed"], log, evaluation)
 
     def run(self) -> None:
         model = train(self.recipe, self.seed, self.folder)
@@ -384,6 +413,23 @@ def _both_intervals(group: Sequence[Run], metric: str, digits: int) -> str:
         f"{episodes.mean:.{digits}f} [{episodes.low:.{digits}f}, {episodes.high:.{digits}f}] "
         f"({runs.low:.{digits}f}, {runs.high:.{digits}f})"
     )
+
+
+def _how_they_act(runs: Sequence[Run]) -> str:
+    """A sentence, after a space, on which algorithms draw their actions in the evaluation; "" if none is known."""
+    trained = {run.log.settings.get("algorithm") for run in runs}
+    drawing, others = (
+        [name for name in ALGORITHMS if name in trained and Recipe(algorithm=name).deterministic == deterministic]
+        for deterministic in (False, True)
+    )
+    parts = [f"actions are drawn from the policy with {_listed(drawing)}"] if drawing else []
+    parts += [f"the best action is taken with {_listed(others)}"] if others else []
+    return f" In the evaluation, {' and '.join(parts)}." if parts else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def steps_to_target(group: Sequence[Run]) -> str:

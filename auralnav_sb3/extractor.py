@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import gymnasium as gym
 import numpy as np
@@ -26,6 +26,8 @@ ORDERS = ("none", "energy", "example")
 # What the separator's slots hold: every source one of its own, or the targets together first and all else second.
 SLOTS = ("sources", "target")
 NUM_TARGET_SLOTS = 2
+# The channels that are left and right, where nothing else is said.
+LEFT_AND_RIGHT = (0, 1)
 # The parts that an observation may have, by the number of axes of each.
 _NUM_AXES = {"audio": 2, "agent": 1, "goal": 1, "example": 1}
 # What becomes of AuralNav's ``agent`` in a mirror along the x axis, by its length: of motion (along the heading, turn),
@@ -36,6 +38,8 @@ _AGENT_SIGNS: dict[int, tuple[float, ...]] = {
     4: (1.0, -1.0, 1.0, -1.0),
     6: (1.0, -1.0, 1.0, -1.0, 1.0, -1.0),
 }
+
+Audio = TypeVar("Audio", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +83,9 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
     (A step of two ears and 4000 samples takes 64 kB of a replay buffer, SB3's default size 64 GB; `VecSeparatedCues`
     stores the features instead, if the separator is frozen.)
 
-    Observations: a dict of ``audio``, (2, N) float32, left and right ear, and, if the space has them, ``agent``, (A,),
+    Observations: a dict of ``audio``, (E, N) float32, left and right ear, and, if the space has them, ``agent``, (A,),
     what the agent knows of itself, and what it is told to look for: ``goal``, (G,), the kind of sound, and ``example``,
-    (M,), a sound of that kind.
+    (M,), a sound of that kind. Of more than two channels the ``pair`` alone is listened to.
 
     Features, K * S + A + G numbers, source by source::
 
@@ -90,7 +94,7 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
     with K = 4 (`cues.aggregate_weighted`) or 3 (`cues.aggregate_mean`). The example is no feature: ``order="example"``
     sorts the sources by it.
 
-    Stacked frames: over ``VecFrameStack(venv, k)`` the observations are (2, k * N), (k * A,), (k * G,) and (k * M,),
+    Stacked frames: over ``VecFrameStack(venv, k)`` the observations are (E, k * N), (k * A,), (k * G,) and (k * M,),
     the oldest frame first, and ``num_frames=k`` extracts the features of each frame, k * (K * S + A + G) numbers, the
     oldest first again, as VecFrameStack gives them over `VecSeparatedCues`. There the frames before an episode's first
     are zeros, and so they are here: a frame of nothing but zeros, in every part of the observation, with only such
@@ -110,7 +114,7 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
     ``custom_objects={"policy_kwargs": ...}`` naming another separator of the same architecture.
 
     Args:
-        observation_space: ``Dict(audio=Box(2, N))``, with any of ``agent=Box(A,)``, ``goal=Box(G,)`` and
+        observation_space: ``Dict(audio=Box(E, N))``, with any of ``agent=Box(A,)``, ``goal=Box(G,)`` and
             ``example=Box(M,)`` beside it, of one frame or of ``num_frames`` stacked ones.
         separator: "any-order" or "speech-first" (shipped, trained for two slots at 8 kHz), "compact" or "full"
             (untrained), a `SeparatorConfig` (untrained), the path of an Asteroid file, a hub name, or a module that
@@ -123,7 +127,8 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
             separator's arbitrary order does not reach the policy; "example" puts first what sounds most like the
             example (`cues.order_by_likeness`).
         sample_rate: Hz, of the audio.
-        ear_spacing: Metres between the ears; decides up to which frequency "weighted" trusts the IPD.
+        ear_spacing: Metres between the ears, those of the pair; decides up to which frequency "weighted" trusts the
+            IPD.
         n_fft: Samples in a window of the STFT.
         hop_length: Samples from one window of the STFT to the next.
         seed: Of the weights of an untrained separator.
@@ -131,12 +136,14 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
         frame_normalization: Of the features of each frame: what VecNormalize does between `VecSeparatedCues` and
             VecFrameStack.
         normalization: Of all the features: what VecNormalize does above them.
+        pair: The channels of the audio that are the left and the right ear, from 0 to E - 1.
 
     Raises:
         FileNotFoundError: The separator is neither a file nor to be had from the hub.
         TypeError: separator is of no such kind.
         ValueError: Another observation space, an unknown choice, order="example" without an example, a separator made
-            for another number of sources, sample rate or window, or a normalization of another number of features.
+            for another number of sources, sample rate or window, a normalization of another number of features, or a
+            pair that is no two of the channels.
     """
 
     def __init__(
@@ -155,6 +162,7 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
         num_frames: int = 1,
         frame_normalization: Normalization | None = None,
         normalization: Normalization | None = None,
+        pair: Sequence[int] = LEFT_AND_RIGHT,
     ) -> None:
         if aggregation not in AGGREGATIONS:
             raise ValueError(f"aggregation: expected one of {list(AGGREGATIONS)}, actual {aggregation!r}")
@@ -170,12 +178,13 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
         ):
             if value < 1:
                 raise ValueError(f"{name}: expected at least 1, actual {value!r}")
-        lengths = _frame_lengths(observation_space, num_frames)
+        num_ears, lengths = _frame_shape(observation_space, num_frames)
         if order == "example" and "example" not in lengths:
             raise ValueError(
                 'order: expected observations with an example for "example", as those of an environment made with '
                 f'goal="example", actual {observation_space}'
             )
+        channels = check_pair(pair, num_ears)
         num_samples = lengths["audio"]
         frame_dim = len(AGGREGATIONS[aggregation]) * num_sources + lengths.get("agent", 0) + lengths.get("goal", 0)
 
@@ -198,6 +207,8 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
         self.hop_length = hop_length
         self.ear_spacing = ear_spacing
         self.num_ipd_bins = cues.num_unaliased_bins(ear_spacing, sample_rate, n_fft)
+        self.num_ears = num_ears
+        self.pair = channels
         self.frame_lengths = lengths
         self.num_frames = num_frames
         self.frame_normalization = frame_normalization
@@ -222,15 +233,17 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
             "num_frames": self.num_frames,
             "frame_normalization": self.frame_normalization,
             "normalization": self.normalization,
+            "pair": self.pair,
         }
 
     @property
     def mirror_signs(self) -> np.ndarray:
         """What becomes of the features in a mirror: (features_dim,) float32, -1 where the sign changes, 1 elsewhere.
 
-        Left and right ear change places: IPD and ILD change their sign. Of pose (x, y, cos, sin) and motion (along,
-        turn) the mirror changes y, the sine and the turn. Nearly so for the plain mean: an IPD of exactly pi, as the
-        real bins at both ends of the spectrum can have, stays pi. What is looked for is the same in a mirror.
+        Left and right ear change places, which they do if each is the other's mirror image: IPD and ILD change their
+        sign. Of pose (x, y, cos, sin) and motion (along, turn) the mirror changes y, the sine and the turn. Nearly so
+        for the plain mean: an IPD of exactly pi, as the real bins at both ends of the spectrum can have, stays pi. What
+        is looked for is the same in a mirror.
 
         Raises:
             ValueError: The features are normalized, or ``agent`` is neither pose nor motion.
@@ -250,8 +263,8 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
         """Extract the features.
 
         Args:
-            observations: audio, (B, 2, N), and the other parts of the observation space, (B, A), (B, G) and (B, M);
-                (B, 2, k * N), (B, k * A), (B, k * G) and (B, k * M) where k frames are stacked.
+            observations: audio, (B, E, N), and the other parts of the observation space, (B, A), (B, G) and (B, M);
+                (B, E, k * N), (B, k * A), (B, k * G) and (B, k * M) where k frames are stacked.
             sources: (B, S, N), mono, to be used in place of those that the separator finds; for single frames only.
 
         Returns:
@@ -260,10 +273,16 @@ class SeparatedCuesExtractor(BaseFeaturesExtractor):
         Raises:
             ValueError: audio of another shape, or with samples that are not finite.
         """
+        audio = observations["audio"]
+        if audio.dim() != 3 or audio.shape[1] != self.num_ears:
+            raise ValueError(
+                f"audio: expected shape (B, {self.num_ears}, N), as in the observation space, "
+                f"actual ({', '.join(map(str, ('B', *audio.shape[1:])))})"
+            )
         frames = {
             key: observations[key].unflatten(-1, (self.num_frames, -1)).movedim(-2, 1) for key in self.frame_lengths
-        }  # (B, k, 2, N), (B, k, A), ...
-        heard = frames["audio"].flatten(0, 1)  # (B * k, 2, N)
+        }  # (B, k, E, N), (B, k, A), ...
+        heard = take_pair(frames["audio"], self.pair).flatten(0, 1)  # (B * k, 2, N)
         example = frames["example"].flatten(0, 1) if self.order == "example" else None  # (B * k, M)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_separator):
             sources = self.separate(heard, example) if sources is None else self.arrange(sources, example)
@@ -326,7 +345,7 @@ def extract_features(
 
     Args:
         extractor: On any device.
-        observations: audio, (n, 2, N), and the other parts of its observation space. Not changed.
+        observations: audio, (n, E, N), and the other parts of its observation space. Not changed.
         sources: (n, S, N), mono, to be used in place of those that the separator finds.
 
     Returns:
@@ -346,21 +365,24 @@ def extract_features(
         return features.cpu().numpy()
 
 
-def extractor_kwargs(env: gym.Env | VecEnv, slots: str = "sources") -> dict[str, Any]:
+def extractor_kwargs(
+    env: gym.Env | VecEnv, slots: str = "sources", pair: Sequence[int] = LEFT_AND_RIGHT
+) -> dict[str, Any]:
     """Read off an environment what the extractor must know of it.
 
     Args:
-        env: With the attributes ``num_sources``, ``num_distractors``, ``sample_rate`` (Hz) and ``ears.spacing``
-            (metres), as AuralNav's; of parallel environments the first answers for all.
+        env: With the attributes ``num_sources``, ``num_distractors``, ``sample_rate`` (Hz) and ``ears.positions``
+            ((E, 3), metres), as AuralNav's; of parallel environments the first answers for all.
         slots: "sources": the separator has a slot for every source, distractors among them; "target": it has two, the
             first for the targets together and the second for everything else.
+        pair: The two of E ears that are listened to, the left one and the right one.
 
     Returns:
-        ``num_sources`` (as many as slots), ``sample_rate`` and ``ear_spacing``, to pass on as
-        ``features_extractor_kwargs``.
+        ``num_sources`` (as many as slots), ``sample_rate``, ``ear_spacing`` (between the two of the pair) and ``pair``,
+        to pass on as ``features_extractor_kwargs``.
 
     Raises:
-        ValueError: Unknown slots.
+        ValueError: Unknown slots, or a pair that is no two of the ears.
     """
     check_slots(slots)
     names = ("num_sources", "num_distractors", "sample_rate", "ears")
@@ -369,7 +391,9 @@ def extractor_kwargs(env: gym.Env | VecEnv, slots: str = "sources") -> dict[str,
     else:
         num_sources, num_distractors, sample_rate, ears = (env.get_wrapper_attr(name) for name in names)
     num_slots = NUM_TARGET_SLOTS if slots == "target" else num_sources + num_distractors
-    return {"num_sources": num_slots, "sample_rate": sample_rate, "ear_spacing": ears.spacing}
+    left, right = pair = check_pair(pair, len(ears.positions))
+    ear_spacing = float(np.linalg.norm(ears.positions[left] - ears.positions[right]))
+    return {"num_sources": num_slots, "sample_rate": sample_rate, "ear_spacing": ear_spacing, "pair": pair}
 
 
 def check_slots(slots: str, order: str = "none") -> None:
@@ -381,6 +405,26 @@ def check_slots(slots: str, order: str = "none") -> None:
             'order: expected "none" with slots="target", whose order tells the targets from the rest, actual '
             f'{order!r}; set order="none"'
         )
+
+
+def check_pair(pair: Sequence[int], num_ears: int) -> tuple[int, int]:
+    """Return the channels of the left and the right ear, or raise a ValueError unless they are two of so many."""
+    if num_ears < 2:
+        raise ValueError(
+            f"audio: expected at least 2 channels, as cues are what differs between two of them, actual {num_ears}; "
+            "give the environment more ears"
+        )
+    channels = tuple(pair)
+    if len(channels) != 2 or channels[0] == channels[1] or not all(each in range(num_ears) for each in channels):
+        raise ValueError(
+            f"pair: expected the channels of the left and the right ear, two of 0 to {num_ears - 1}, actual {pair!r}"
+        )
+    return int(channels[0]), int(channels[1])
+
+
+def take_pair(audio: Audio, pair: tuple[int, int]) -> Audio:
+    """Leave the left and the right ear of some channels: (..., E, N) -> (..., 2, N), itself if these are all."""
+    return audio if tuple(range(audio.shape[-2])) == pair else audio[..., list(pair), :]
 
 
 class _Normalize(nn.Module):
@@ -411,8 +455,8 @@ def _normalizer(name: str, normalization: Normalization | None, num_features: in
     return _Normalize(normalization)
 
 
-def _frame_lengths(space: spaces.Space, num_frames: int) -> dict[str, int]:
-    """Return N, A, G and M by the keys of a frame, those that the space has.
+def _frame_shape(space: spaces.Space, num_frames: int) -> tuple[int, dict[str, int]]:
+    """Return E, and N, A, G and M by the keys of a frame, those that the space has.
 
     Raises:
         ValueError: Another space than the extractor's docstring says.
@@ -423,10 +467,9 @@ def _frame_lengths(space: spaces.Space, num_frames: int) -> dict[str, int]:
         shapes.keys() != boxes.keys()
         or "audio" not in shapes
         or any(len(shape) != _NUM_AXES.get(key) for key, shape in shapes.items())
-        or shapes["audio"][0] != 2
     ):
         raise ValueError(
-            "observation_space: expected Dict(audio=Box(2, N)) or one with any of agent=Box(A,), goal=Box(G,) and "
+            "observation_space: expected Dict(audio=Box(E, N)) or one with any of agent=Box(A,), goal=Box(G,) and "
             f"example=Box(M,) beside it, actual {space}"
         )
     lengths = {key: shape[-1] for key, shape in shapes.items()}
@@ -435,4 +478,4 @@ def _frame_lengths(space: spaces.Space, num_frames: int) -> dict[str, int]:
             f"num_frames: expected an observation space of {num_frames} frames, each as long as the other, as "
             f"VecFrameStack makes it over the environment, actual {space}"
         )
-    return {key: length // num_frames for key, length in lengths.items()}
+    return shapes["audio"][0], {key: length // num_frames for key, length in lengths.items()}

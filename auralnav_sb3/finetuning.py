@@ -20,8 +20,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,13 +33,14 @@ from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.utils import ConstantSchedule
 from stable_baselines3.common.vec_env import unwrap_vec_wrapper
 
+from auralnav_gym.files import written_whole
 from auralnav_gym.sounds import SoundBank
 from auralnav_sb3.callbacks import ProgressCallback
 from auralnav_sb3.conversion import to_audio, to_cues
-from auralnav_sb3.evaluation import METRICS, Episode, Evaluation, evaluate
+from auralnav_sb3.evaluation import METRICS, Evaluation, evaluate
 from auralnav_sb3.experiments import run_all, run_in_processes
-from auralnav_sb3.files import written_whole
 from auralnav_sb3.pretraining import Mixtures, Windows, evaluate_separator
+from auralnav_sb3.provenance import COLUMNS, Provenance
 from auralnav_sb3.separation import Separator
 from auralnav_sb3.statistics import bootstrap_grid
 from auralnav_sb3.training import Recipe, check_settings, evaluation_wrap, train
@@ -118,6 +119,7 @@ class FinetuningRun:
         before: Of its separator.
         after: Of its separator, in the same scenes.
         seconds: Wall time of the way, the warm-up included.
+        settings: Of the training before, of the way, and of the scenes in which separators are measured.
     """
 
     way: str
@@ -126,6 +128,12 @@ class FinetuningRun:
     before: SceneScores
     after: SceneScores
     seconds: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def made_by(self) -> Provenance:
+        """The world of the evaluation, the settings and the versions."""
+        return self.evaluation.made_by.with_training(self.settings)
 
 
 # ---- Learning --------------------------------------------------------------------------------------------------------
@@ -245,7 +253,7 @@ def finetune_all(
 
     What is finished is not done again; a way that was cut off begins anew. Below ``folder``, every run has a folder
     ``WAY/seed-SEED`` with its model, which acts on what the ears hear, its ``log.txt``, and its ``result.json``: the
-    settings and the scores of all episodes and scenes.
+    settings and the scores of all episodes and scenes, with the world and the versions.
 
     Args:
         recipe: Of the agents.
@@ -351,8 +359,7 @@ class _Job:
 
     def result(self) -> FinetuningRun:
         content = _read(self.folder / _RESULT)["run"]
-        suite, episodes = content["evaluation"]["suite"], content["evaluation"]["episodes"]
-        evaluation = Evaluation(suite, tuple(Episode(**episode) for episode in episodes))
+        evaluation = Evaluation.from_json(content["evaluation"])
         scores = {
             when: SceneScores(**{name: tuple(values) for name, values in content[when].items()})
             for when in ("before", "after")
@@ -383,7 +390,10 @@ class _Job:
             env_kwargs=self.recipe.env_kwargs,
         )
         seconds = _read(self.folder / _LOG)["seconds"]
-        run = FinetuningRun(self.way, self.seed, evaluation, scores_before, scores_after, seconds)
+        scenes = {"first_kinds": self.first_kinds, "seed": SCENES_SEED, "sounds": self.sounds.to_config()}
+        settings = {**self.learned_with, "scenes": scenes}
+        del settings["trained"]["seed"]  # that of the run
+        run = FinetuningRun(self.way, self.seed, evaluation, scores_before, scores_after, seconds, settings)
         _write(self.folder / _RESULT, {"measured_on": self.measured_on, "run": asdict(run)})
 
     def tune(self, model: BaseAlgorithm) -> BaseAlgorithm:
@@ -397,7 +407,9 @@ class _Job:
         seconds = time.monotonic() - began
         with written_whole(self.folder / _MODEL) as path:
             to_audio(tuned).save(path)
-        _write(self.folder / _LOG, {"settings": self.learned_with, "seconds": seconds})
+        world = self.recipe.load_suite().describe(training=True, **self.recipe.env_kwargs)
+        content = {"settings": self.learned_with, "seconds": seconds, "made_by": asdict(Provenance.now(world))}
+        _write(self.folder / _LOG, content)
         return tuned
 
 
@@ -418,11 +430,15 @@ _SCORES = ("si_sdr", "si_sdr_improvement", "empty_db")
 
 
 def to_csv(runs: Sequence[FinetuningRun], path: str | os.PathLike[str]) -> None:
-    """Write a row a run: means over its episodes and over the scenes of its separator (dB), and the wall time."""
+    """Write a row a run.
+
+    Means over its episodes and over the scenes of its separator (dB), the wall time, and what made it (JSON, see
+    `auralnav_sb3.provenance`).
+    """
     columns = [f"{score}_{when}" for score in _SCORES for when in ("before", "after")]
     with written_whole(path) as unfinished, unfinished.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["way", "seed", "suite", "episodes", *METRICS, "scenes", *columns, "seconds"])
+        writer.writerow(["way", "seed", "suite", "episodes", *METRICS, "scenes", *columns, "seconds", *COLUMNS])
         for run in runs:
             means = [run.evaluation.values(metric).mean() for metric in METRICS]
             of_separators = [
@@ -431,7 +447,8 @@ def to_csv(runs: Sequence[FinetuningRun], path: str | os.PathLike[str]) -> None:
                 for scores in (getattr(run.before, score), getattr(run.after, score))
             ]
             played = [run.evaluation.suite, len(run.evaluation.episodes), *means]
-            writer.writerow([run.way, run.seed, *played, len(run.before.si_sdr), *of_separators, round(run.seconds, 1)])
+            measured = [len(run.before.si_sdr), *of_separators, round(run.seconds, 1)]
+            writer.writerow([run.way, run.seed, *played, *measured, *run.made_by.cells])
 
 
 def to_markdown(runs: Sequence[FinetuningRun]) -> str:

@@ -40,12 +40,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from auralnav_gym.acoustics import Listener
 from auralnav_gym.ears import Ears, as_ears
-from auralnav_gym.env import EAR_CLEARANCE
+from auralnav_gym.files import written_whole
 from auralnav_gym.movement import Body, Pose
 from auralnav_gym.rooms import RandomShoeBox, ShoeBox
 from auralnav_gym.scene import Babble, Scene, SceneSampler
 from auralnav_gym.sounds import Sound, SoundBank, SoundFolder, SyntheticSounds
-from auralnav_sb3.files import written_whole
+from auralnav_gym.world import EAR_CLEARANCE
+from auralnav_sb3.provenance import Provenance
 from auralnav_sb3.separation import (
     ANY_ORDER,
     Separator,
@@ -521,6 +522,10 @@ class Pretraining:
         """All of it as plain JSON."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
+    def describe(self, train_sounds: SoundBank) -> dict[str, Any]:
+        """What the files of results say of a training, as plain data: its settings and the sounds that it is on."""
+        return {"pretraining": self.settings(), "train_sounds": train_sounds.to_config()}
+
     @property
     def slots(self) -> str | tuple[str, str]:
         """What the separator's slots are to hold, see `Separator`."""
@@ -633,7 +638,8 @@ def pretrain(
             raise
     separator = trainer.separator.cpu().eval()
     with written_whole(folder / _SECONDS) as path:
-        path.write_text(json.dumps({"seconds": trainer.seconds}) + "\n")
+        made_by = Provenance.now(pretraining.describe(train_sounds))
+        path.write_text(json.dumps({"seconds": trainer.seconds, "made_by": dataclasses.asdict(made_by)}) + "\n")
     separator.save(folder / _SEPARATOR)
     (folder / _CHECKPOINT).unlink(missing_ok=True)
     return separator

@@ -47,8 +47,8 @@ class AudioReplayBuffer(DictReplayBuffer):
 
     Args:
         buffer_size: Transitions, of all environments together.
-        observation_space: A Dict with ``audio``, a float32 Box within [-1, 1]: (2, N), or (2, k N) if `VecFrameStack`
-            is under the model. Other keys are kept as they are, as `DictReplayBuffer` does.
+        observation_space: A Dict with ``audio``, a float32 Box within [-1, 1]: (E, N), all E channels, or (E, k N)
+            if `VecFrameStack` is under the model. Other keys are kept as they are, as `DictReplayBuffer` does.
         action_space: Of the environment.
         device: Where the samples go.
         n_envs: Parallel environments.
@@ -117,7 +117,7 @@ class AudioReplayBuffer(DictReplayBuffer):
         """Add one transition of every environment, overwriting the oldest when full.
 
         Args:
-            obs: ``audio``, (n_envs, 2, N), clipped to [-1, 1], and the other keys.
+            obs: ``audio``, (n_envs, E, N), clipped to [-1, 1], and the other keys.
             next_obs: The same; of an episode that ended, the last observation and not the first of the next, as SB3's
                 algorithms have it.
             action: (n_envs,) or (n_envs, action_dim).

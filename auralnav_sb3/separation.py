@@ -34,7 +34,8 @@ from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 from torch.torch_version import TorchVersion
 
-from auralnav_sb3.files import written_whole
+from auralnav_gym.files import written_whole
+from auralnav_sb3.provenance import Provenance
 from auralnav_sb3.shelf import Shelf
 
 NUM_EARS = 2
@@ -592,18 +593,21 @@ def separator_card(name: str) -> str:
     return SEPARATORS.card(name)
 
 
-def save_separator(separator: Separator, folder: str | os.PathLike[str], card: str) -> None:
+def save_separator(
+    separator: Separator, folder: str | os.PathLike[str], card: str, made_by: Provenance | None = None
+) -> None:
     """Write a separator as those that are shipped, which `load_separator` reads: weights, settings and card.
 
     Args:
         separator: Around a DPRNNTasNet.
         folder: Made if it is not there.
         card: Markdown.
+        made_by: What made it, written into ``separator.json``; None: the versions that are at work.
 
     Raises:
         TypeError: The model is not a DPRNNTasNet.
     """
-    SEPARATORS.write(folder, separator.settings(), separator.model.state_dict(), card)
+    SEPARATORS.write(folder, separator.settings(), separator.model.state_dict(), card, made_by)
 
 
 def load_separator(

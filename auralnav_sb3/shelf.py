@@ -1,7 +1,8 @@
 """Where what is trained already lies: small folders inside the package, by name, or anyone's own.
 
 Each holds three files: ``weights.safetensors``, what the networks weigh; a JSON file, what they are; and ``README.md``,
-the card: what they were trained on, how, and what they reach. None of them can hold code.
+the card: what they were trained on, how, and what they reach. None of them can hold code. The JSON file says what made
+them, too (``made_by``, see `auralnav_sb3.provenance`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from auralnav_sb3.files import written_whole
+from auralnav_gym.files import written_whole
+from auralnav_sb3.provenance import Provenance
 
 WEIGHTS, CARD = "weights.safetensors", "README.md"
+_MADE_BY = "made_by"
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,21 @@ class Shelf:
         """
         return (self.get(name_or_folder) / CARD).read_text(encoding="utf-8")
 
+    def made_by(self, name_or_folder: str | os.PathLike[str]) -> Provenance:
+        """What made one; nothing is known of those that were made before that was written down.
+
+        Raises:
+            ValueError: There is none of that name, or a file is corrupt.
+        """
+        return Provenance.from_json(self._content(self.get(name_or_folder)))
+
+    def _content(self, folder: Path) -> dict[str, Any]:
+        path = folder / self.settings_file
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: expected JSON, actual {error}") from error
+
     def read(self, name_or_folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Read settings and weights; whatever is in the files, nothing of it runs.
 
@@ -80,11 +98,7 @@ class Shelf:
             ValueError: There is none of that name, or a file is corrupt.
         """
         folder = self.get(name_or_folder)
-        path = folder / self.settings_file
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path}: expected JSON, actual {error}") from error
+        settings = {key: value for key, value in self._content(folder).items() if key != _MADE_BY}
         path = folder / WEIGHTS
         try:
             return settings, load_file(path)
@@ -92,7 +106,12 @@ class Shelf:
             raise ValueError(f"{path}: expected weights in the safetensors format, actual {error}") from error
 
     def write(
-        self, folder: str | os.PathLike[str], settings: Mapping[str, Any], weights: Mapping[str, Tensor], card: str
+        self,
+        folder: str | os.PathLike[str],
+        settings: Mapping[str, Any],
+        weights: Mapping[str, Tensor],
+        card: str,
+        made_by: Provenance | None = None,
     ) -> None:
         """Write the three files, each whole or not at all.
 
@@ -101,12 +120,14 @@ class Shelf:
             settings: Plain JSON.
             weights: By name; no two may share memory.
             card: Markdown.
+            made_by: What made it; None: the versions that are at work.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with written_whole(folder / WEIGHTS) as path:
             save_file({name: weight.cpu().contiguous() for name, weight in weights.items()}, path)
         with written_whole(folder / self.settings_file) as path:
-            path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+            content = {**settings, _MADE_BY: asdict(Provenance.now({}) if made_by is None else made_by)}
+            path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         with written_whole(folder / CARD) as path:
             path.write_text(card, encoding="utf-8")

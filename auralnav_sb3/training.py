@@ -16,26 +16,29 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from sb3_contrib import QRDQN, RecurrentPPO
-from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.noise import ActionNoise, NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, unwrap_vec_wrapper
 
+from auralnav_gym.files import written_whole
 from auralnav_gym.scoring import Rewards, as_rewards
 from auralnav_gym.sounds import SoundBank
 from auralnav_gym.suites import Suite, load_suite
 from auralnav_sb3.callbacks import ProgressCallback
-from auralnav_sb3.extractor import check_slots, extractor_kwargs
-from auralnav_sb3.files import written_whole
+from auralnav_sb3.extractor import LEFT_AND_RIGHT, check_slots, extractor_kwargs
+from auralnav_sb3.provenance import Provenance
 from auralnav_sb3.symmetry import MirroredReplayBuffer
 from auralnav_sb3.vec_separated_cues import VecSeparatedCues
 
@@ -45,7 +48,11 @@ ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {
     "A2C": A2C,
     "QRDQN": QRDQN,
     "RecurrentPPO": RecurrentPPO,
+    "SAC": SAC,
+    "TD3": TD3,
 }
+# Those that take one of a few actions, and those that take a forward speed and a turn rate; the others take both.
+_DISCRETE_ONLY, _CONTINUOUS_ONLY = ("DQN", "QRDQN"), ("SAC", "TD3")
 
 NET_ARCH = [256, 256]
 _Q_LEARNING = {
@@ -72,6 +79,18 @@ _PROXIMAL = {
     "ent_coef": 0.01,
     "policy_kwargs": {"net_arch": NET_ARCH},
 }
+_ACTOR_CRITIC = {
+    "learning_rate": 5e-4,
+    "buffer_size": 100_000,
+    "learning_starts": 1_000,
+    "batch_size": 256,
+    "gamma": 0.97,
+    "n_steps": 3,
+    "train_freq": 1,
+    # For a step of eight environments; an update takes longer than a step of one, by far.
+    "gradient_steps": 4,
+    "policy_kwargs": {"net_arch": NET_ARCH},
+}
 # What each algorithm is constructed with; `Recipe.hyperparameters` go over it.
 HYPERPARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "DQN": _Q_LEARNING,
@@ -86,6 +105,9 @@ HYPERPARAMETERS: Mapping[str, Mapping[str, Any]] = {
         "ent_coef": 0.01,
         "policy_kwargs": {"net_arch": NET_ARCH},
     },
+    # Learned from 0.05 on: from SB3's 1 on, entropy would outweigh returns of this order for most of the training.
+    "SAC": {**_ACTOR_CRITIC, "ent_coef": "auto_0.05"},
+    "TD3": {**_ACTOR_CRITIC, "action_noise": 0.2},
 }
 
 _IDEAL = "ideal"
@@ -112,12 +134,14 @@ class Recipe:
         frames: Observations that the policy sees at a time, this one and those before it.
         pose: Whether the agent knows its own pose.
         motion: Whether the agent knows how its last action moved it.
-        mirror: Whether half the transitions of a batch are shown in a mirror (`MirroredReplayBuffer`); for DQN and
-            QRDQN, which have a replay buffer.
+        mirror: Whether half the transitions of a batch are shown in a mirror (`MirroredReplayBuffer`); for DQN, QRDQN,
+            SAC and TD3, which have a replay buffer.
         rewards: What the environment's ``rewards=`` accepts.
-        hyperparameters: Arguments of the algorithm's constructor, over those of `HYPERPARAMETERS`.
+        hyperparameters: Arguments of the algorithm's constructor, over those of `HYPERPARAMETERS`. ``action_noise`` can
+            be a number: the standard deviation of normal noise on every action.
         num_envs: Parallel environments.
         steps: Environment steps of the training, all environments together.
+        pair: Which of the ears are listened to, the left one and the right one, where there are more than two.
 
     Raises:
         ValueError: An unknown algorithm, unknown slots or such that do not go together with the order, or frames,
@@ -138,6 +162,7 @@ class Recipe:
     hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     num_envs: int = 8
     steps: int = 30_000
+    pair: Sequence[int] = LEFT_AND_RIGHT
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later."""
@@ -219,17 +244,21 @@ class TrainingLog:
             included. Until there have been 100, those that are missing count as failed.
         steps_to_target: Steps after which that share first was `TARGET_SUCCESS`; None: never.
         seconds: Wall time, without what was lost in between.
+        made_by: The world that was trained in, :meth:`auralnav_gym.Suite.describe`, and the versions: those that
+            finished it, if it was cut off in between.
     """
 
     settings: dict[str, Any]
     curve: tuple[tuple[int, float], ...] = ()
     steps_to_target: int | None = None
     seconds: float = 0.0
+    made_by: Provenance = dataclasses.field(default_factory=Provenance)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> TrainingLog:
         """Turn what JSON made of a log back into one."""
-        return cls(**{**content, "curve": tuple((steps, success) for steps, success in content["curve"])})
+        curve = tuple((steps, success) for steps, success in content["curve"])
+        return cls(**{**content, "curve": curve, "made_by": Provenance.from_json(content)})
 
 
 def make_cue_env(recipe: Recipe, seed: int, sounds: SoundBank | str | os.PathLike[str] | None = None) -> VecEnv:
@@ -254,7 +283,7 @@ def make_cue_env(recipe: Recipe, seed: int, sounds: SoundBank | str | os.PathLik
         slots=recipe.slots,
         seed=seed,
         **masks,
-        **extractor_kwargs(venv, recipe.slots),
+        **extractor_kwargs(venv, recipe.slots, recipe.pair),
     )
     return _stacked(venv, recipe.frames)
 
@@ -290,7 +319,12 @@ def make_model(
         venv: From `make_cue_env`.
         seed: Of the weights, the exploration, the batches and (as `make_cue_env`) the scenes.
         tensorboard_log: Folder for TensorBoard.
+
+    Raises:
+        ValueError: The algorithm does not take such actions as the environments', or with ``mirror`` the ears of the
+            pair are not each other's mirror image.
     """
+    _check_actions(recipe.algorithm, venv.action_space)
     arguments: dict[str, Any] = {
         "device": "cpu",
         "seed": _draw_seed(seed, 0),
@@ -298,11 +332,21 @@ def make_model(
         **HYPERPARAMETERS[recipe.algorithm],
         **recipe.hyperparameters,
     }
+    if "action_noise" in arguments:
+        arguments["action_noise"] = as_action_noise(arguments["action_noise"], venv.action_space)
     if recipe.mirror:
         arguments |= _mirrored(arguments, venv)
     policy = "MlpLstmPolicy" if recipe.algorithm == "RecurrentPPO" else "MlpPolicy"
     # A copy, as some algorithms write into the dicts that they are given.
     return ALGORITHMS[recipe.algorithm](policy, venv, **copy.deepcopy(arguments))
+
+
+def as_action_noise(noise: ActionNoise | float | None, space: spaces.Space) -> ActionNoise | None:
+    """What SB3's ``action_noise=`` accepts; a number becomes normal noise of that standard deviation."""
+    if noise is None or isinstance(noise, ActionNoise):
+        return noise
+    shape = space.shape or ()
+    return NormalActionNoise(np.zeros(shape), np.full(shape, float(noise)))
 
 
 def train(
@@ -346,7 +390,8 @@ def train(
     if latest == folder:
         return model
 
-    recorder = _Recorder(log, folder, recipe.steps)
+    made_by = Provenance.now(recipe.load_suite().describe(training=True, **recipe.env_kwargs))
+    recorder = _Recorder(dataclasses.replace(log, made_by=made_by), folder, recipe.steps)
     model.learn(
         recipe.steps - model.num_timesteps,
         callback=[recorder, ProgressCallback()] if progress else recorder,
@@ -402,11 +447,11 @@ class _Recorder(BaseCallback):
         self._checkpoint_every = max(steps // _CHECKPOINTS, 1)
 
     def log(self) -> TrainingLog:
-        return TrainingLog(
-            self._before.settings,
-            tuple(self._curve),
-            self._steps_to_target,
-            self._before.seconds + time.monotonic() - self._began,
+        return dataclasses.replace(
+            self._before,
+            curve=tuple(self._curve),
+            steps_to_target=self._steps_to_target,
+            seconds=self._before.seconds + time.monotonic() - self._began,
         )
 
     def _on_training_start(self) -> None:
@@ -433,10 +478,28 @@ class _Recorder(BaseCallback):
             self._saved_at, self._saved_steps = time.monotonic(), self.model.num_timesteps
 
 
+def _check_actions(algorithm: str, space: spaces.Space) -> None:
+    """Raise a ValueError unless an algorithm takes such actions."""
+    unfit = {spaces.Discrete: _CONTINUOUS_ONLY, spaces.Box: _DISCRETE_ONLY}.get(type(space), ())
+    if algorithm in unfit:
+        fitting = [name for name in ALGORITHMS if name not in unfit]
+        other = "discrete" if algorithm in _DISCRETE_ONLY else "continuous"
+        raise ValueError(
+            f"algorithm: expected one of {fitting} for the environment's actions, {space}, actual {algorithm!r}; take "
+            f'one of those, or a world made with actions="{other}"'
+        )
+
+
 def _mirrored(arguments: Mapping[str, Any], venv: VecEnv) -> dict[str, Any]:
     """Arguments for an algorithm that learns from mirrored transitions too."""
     cues = unwrap_vec_wrapper(venv, VecSeparatedCues)
     assert isinstance(cues, VecSeparatedCues)
+    left, right = (venv.get_attr("ears", 0)[0].positions[each] for each in cues.extractor.pair)
+    if not np.allclose(left * (1, -1, 1), right, atol=1e-3):
+        raise ValueError(
+            "mirror: expected False where left and right ear are not each other's mirror image, actual True with "
+            f"pair={cues.extractor.pair}, at {left.tolist()} and {right.tolist()} m"
+        )
     signs = cues.extractor.mirror_signs
     signs = np.tile(signs, np.prod(venv.observation_space.shape or (1,)) // len(signs))  # frame by frame
     returns = {"n_steps": arguments.get("n_steps", 1), "gamma": arguments["gamma"]}

@@ -12,7 +12,13 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
-from auralnav_sb3.extractor import NUM_TARGET_SLOTS, SeparatedCuesExtractor, check_slots, extract_features
+from auralnav_sb3.extractor import (
+    NUM_TARGET_SLOTS,
+    SeparatedCuesExtractor,
+    check_slots,
+    extract_features,
+    take_pair,
+)
 from auralnav_sb3.separation import ANY_ORDER, NO_SEPARATION
 
 
@@ -32,14 +38,16 @@ class VecSeparatedCues(VecEnvWrapper):
         extractor: Its separator must be frozen. It is used as it is, not copied.
         device: Where to separate: "cpu", "cuda", "auto"; None leaves the extractor where it is.
         ideal: Ideal masks, for ablations: instead of separating, take every source alone from
-            ``info["source_audio"]``, (S, 2, N) (``AuralNav-v0`` made with ``source_audio=True``), mixed down to mono,
-            in the order of the scene, or in another if the extractor says so. No separator is needed: that of an
-            extractor is not used. What has no place (background, noise) is in none of them.
+            ``info["source_audio"]``, (S, E, N) (``AuralNav-v0`` made with ``source_audio=True``), at the extractor's
+            pair of ears, mixed down to mono, in the order of the scene, or in another if the extractor says so. No
+            separator is needed: that of an extractor is not used. What has no place (background, noise) is in none of
+            them.
         slots: What the extractor's slots hold. "sources": every source, targets and distractors, has one of its own.
             "target": there are two, the first for the targets together and the second for everything else, an order by
             which a policy knows what it is after. A separator must have been trained to fill them so; with ``ideal``
             they are the sums of the sources alone over ``info["is_target"]`` and over the others.
-        **extractor_kwargs: Build the extractor instead: the arguments of `SeparatedCuesExtractor` but the first.
+        **extractor_kwargs: Build the extractor instead: the arguments of `SeparatedCuesExtractor` but the first, the
+            ``pair`` of the channels that are left and right among them.
 
     Raises:
         TypeError: Both an extractor and arguments for one, or both ``ideal`` and a separator.
@@ -141,7 +149,7 @@ class VecSeparatedCues(VecEnvWrapper):
                 raise ValueError(
                     f'ideal: expected info["{key}"], actual none; make the environment with source_audio=True'
                 )
-        alone = info["source_audio"].mean(axis=1)  # (sources, N)
+        alone = take_pair(info["source_audio"], self.extractor.pair).mean(axis=1)  # (sources, N)
         if self.slots == "target":
             is_target = info["is_target"]
             return np.stack((alone[is_target].sum(axis=0), alone[~is_target].sum(axis=0)))

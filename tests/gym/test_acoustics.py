@@ -10,9 +10,11 @@ import pytest
 from pyroomacoustics.directivities import CardioidFamily
 from scipy.signal import butter, fftconvolve, sosfiltfilt
 
-from auralnav_gym.acoustics import Listener, LowRankFilter, Player, high_pass, longest_response, overlap_save
+from auralnav_gym.acoustics import Listener, longest_response
 from auralnav_gym.ears import CardioidEars, Ears, OmniEars
 from auralnav_gym.movement import Pose
+from auralnav_gym.playback import Player, overlap_save
+from auralnav_gym.responses import LowRankFilter, high_pass
 from auralnav_gym.rooms import Polygon, Room, ShoeBox
 from auralnav_gym.scene import Scene, Source
 from auralnav_gym.sounds import Sound
@@ -90,7 +92,8 @@ def test_impulse_responses_equal_those_of_pyroomacoustics(room: Room, ears: Ears
         for source in range(2):
             expected = reference.rir[ear][source]
             actual = responses[source, ear]
-            assert relative_error(actual[: len(expected)], expected) < 1e-5
+            # Single precision: the last bit of a delay is worth 1e-5.
+            assert relative_error(actual[: len(expected)], expected) < 2e-5
             assert not actual[len(expected) :].any()
 
 
@@ -172,7 +175,7 @@ def test_overlap_save_equals_a_direct_convolution(num_samples: int, length: int,
 
 def test_a_sound_plays_round_and_round_until_it_is_switched_off() -> None:
     sound = noise(0, length=701)
-    player = Player(Source((0.0, 0.0), sound, start=650, level_db=-6.0), longest=3000)
+    player = Player(Source((0.0, 0.0), sound, start=650, level_db=-6.0), longest=3000, sample_rate=RATE)
     for first, last, off in [(-1500, 900, math.inf), (0, 1, math.inf), (100, 3000, 1234.0), (500, 600, 500.0)]:
         expected = [
             sound.signal[(650 + time) % 701] * 10 ** (-6 / 20) if time < off else 0.0 for time in range(first, last)

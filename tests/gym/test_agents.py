@@ -3,97 +3,23 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise, permutations
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from exhaustive import draw, exhaustive_search, found_on_the_way, touched_on_the_way
 from gymnasium import spaces
+from silent_env import DEGREE, SilentEnv, make_scene, play
 
-from auralnav_gym import agents
-from auralnav_gym.agents import Agent, GreedyAgent, NoPlanError, OracleAgent, RandomAgent, fewest_actions, plan
-from auralnav_gym.movement import Action, Body, Pose, move
+from auralnav_gym import planning
+from auralnav_gym.agents import Agent, GreedyAgent, OracleAgent, RandomAgent
+from auralnav_gym.movement import Action, Body, ContinuousActions, Pose, move
+from auralnav_gym.planning import NoPlanError, plan, plan_scene, shortest_and_fewest
 from auralnav_gym.rooms import Polygon, Room, ShoeBox
-from auralnav_gym.scene import Scene, Source
-from auralnav_gym.sounds import Sound
+from auralnav_gym.tours import shortest_tour
 
-DEGREE = math.pi / 180
 TRIANGLE = Polygon(((0.0, 0.0), (7.0, 0.0), (1.0, 6.0)))
 PENTAGON = Polygon(((1.0, 0.0), (6.0, 0.5), (7.5, 4.0), (4.0, 7.0), (0.0, 4.5)))
-
-
-def found_on_the_way(room: Room, body: Body, pose: Pose, targets: np.ndarray, actions: list[Action]) -> list[bool]:
-    """The rule: an action that ends within the capture radius of a target finds it."""
-    found = [False] * len(targets)
-    for action in actions:
-        pose = move(pose, action, room, body)
-        for index, (x, y) in enumerate(targets):
-            found[index] |= math.hypot(pose.x - x, pose.y - y) <= body.capture_radius
-    return found
-
-
-def touched_on_the_way(room: Room, body: Body, pose: Pose, distractors: np.ndarray, actions: list[Action]) -> bool:
-    """The rule: an action that ends within the capture radius of a distractor touches it."""
-    return any(found_on_the_way(room, body, pose, distractors, actions))
-
-
-def exhaustive_search(
-    room: Room, body: Body, pose: Pose, targets: np.ndarray, limit: int, distractors: np.ndarray | tuple = ()
-) -> int | None:
-    """The fewest actions that find every target and touch no distractor, or None if that takes more than ``limit``.
-
-    Breadth first over every pose that ``move`` reaches, but for those from where even straight lines are too long.
-    """
-    layer = [(pose, frozenset(range(len(targets))))]
-    seen = set()
-    for count in range(1, limit + 1):
-        following = []
-        for before, left in layer:
-            for action in Action:
-                after = move(before, action, room, body)
-                if any(math.dist((after.x, after.y), place) <= body.capture_radius for place in distractors):
-                    continue
-                to_go = frozenset(i for i in left if math.dist((after.x, after.y), targets[i]) > body.capture_radius)
-                if not to_go:
-                    return count
-                if count + steps_to_go(body, after, targets, to_go) > limit:
-                    continue
-                facing = round(math.cos(after.heading), 7), round(math.sin(after.heading), 7)
-                key = round(after.x, 7), round(after.y, 7), *facing, to_go
-                if key not in seen:
-                    seen.add(key)
-                    following.append((after, to_go))
-        layer = following
-    return None
-
-
-def steps_to_go(body: Body, pose: Pose, targets: np.ndarray, left: frozenset[int]) -> int:
-    """No fewer steps will do: straight lines from rim to rim, in the best order."""
-    shortest = math.inf
-    for first, *others in permutations(left):
-        length = math.dist((pose.x, pose.y), targets[first]) - body.capture_radius
-        for here, there in pairwise([first, *others]):
-            length += max(0.0, math.dist(targets[here], targets[there]) - 2 * body.capture_radius)
-        shortest = min(shortest, length)
-    return math.ceil(shortest / body.step_size - 1e-9)
-
-
-def draw(
-    rng: np.random.Generator, room: Room, body: Body, num_targets: int, farthest: float
-) -> tuple[Pose, np.ndarray]:
-    """A pose and targets (S, 2), not in reach at first, at most ``farthest`` away, in reach from somewhere."""
-    while True:
-        places = rng.uniform(*room.bounds, size=(1 + num_targets, 2))
-        distances = np.hypot(*(places[1:] - places[0]).T)
-        if (
-            room.contains(places[0], body.radius)
-            and room.contains(places[1:], min(body.radius, body.capture_radius) / 2).all()
-            and (distances > body.capture_radius).all()
-            and (distances <= farthest).all()
-        ):
-            x, y = places[0].tolist()
-            return Pose(x, y, float(rng.uniform(-math.pi, math.pi))), places[1:]
 
 
 # ---- plan ------------------------------------------------------------------------------------------------------------
@@ -235,8 +161,8 @@ def test_a_way_that_looks_wrong_at_first() -> None:
 
 
 def test_the_last_resort_is_a_search_through_every_pose(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agents, "_BEAM_WIDTH_PER_TARGET", 1)
-    monkeypatch.setattr(agents, "_WIDER_BEAMS", (math.inf,))
+    monkeypatch.setattr(planning, "_BEAM_WIDTH_PER_TARGET", 1)
+    monkeypatch.setattr(planning, "_WIDER_BEAMS", (math.inf,))
     room, body = ShoeBox((3.1, 3.1)), Body(turn_angle=90 * DEGREE, capture_radius=0.25)
     pose, target = Pose(1.15, 1.15, 0.0), np.array([(1.9, 1.9)])
     assert len(plan(room, body, pose, target)) == exhaustive_search(room, body, pose, target, limit=20)
@@ -391,66 +317,17 @@ def test_a_target_to_which_no_turn_leads() -> None:
 
 @pytest.mark.parametrize(
     "targets",
-    [np.zeros(2), np.zeros((2, 3)), np.array([(1.0, math.nan)])],
-    ids=["one dimension", "three coordinates", "nan"],
+    [np.zeros(2), np.zeros((2, 3)), np.array([(1.0, math.nan)]), np.zeros((0, 1, 2)), np.zeros((1, 1, 1, 2))],
+    ids=["one dimension", "three coordinates", "nan", "at no time", "four dimensions"],
 )
 def test_bad_targets(targets: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"^targets: expected \(S, 2\) finite numbers, actual: "):
+    with pytest.raises(ValueError, match=r"^targets: expected \(S, 2\) or \(K, S, 2\) finite numbers, actual: "):
         plan(ShoeBox((8.0, 8.0)), Body(), Pose(4, 4, 0), targets)
-    with pytest.raises(ValueError, match=r"^distractors: expected \(S, 2\) finite numbers, actual: "):
+    with pytest.raises(ValueError, match=r"^distractors: expected \(S, 2\) or \(K, S, 2\) finite numbers, actual: "):
         plan(ShoeBox((8.0, 8.0)), Body(), Pose(4, 4, 0), np.zeros((1, 2)), targets)
 
 
 # ---- Agents in an environment ----------------------------------------------------------------------------------------
-
-SOUND = Sound("tone-00", "tone", np.ones(8, dtype=np.float32))
-
-
-def make_scene(
-    room: Room,
-    pose: Pose,
-    places: list[tuple[float, ...]],
-    distractors: list[tuple[float, ...]] = [],  # noqa: B006
-) -> Scene:
-    sources = tuple(Source(position=place, sound=SOUND) for place in places)
-    sources += tuple(Source(position=place, sound=SOUND, is_target=False) for place in distractors)
-    return Scene(room, sources, pose, ear_height=None if room.dim == 2 else 1.5)
-
-
-class SilentEnv(gym.Env[int, int]):
-    """The rules of movement and finding, without sound."""
-
-    action_space = spaces.Discrete(4)  # type: ignore[assignment]
-    observation_space = spaces.Discrete(1)  # type: ignore[assignment]
-
-    def __init__(self, scene: Scene, body: Body) -> None:
-        self.scene, self.body = scene, body
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        super().reset(seed=seed)
-        self.pose, self.on = self.scene.pose, np.ones(len(self.scene.sources), dtype=bool)
-        self.touched = False
-        return 0, {}
-
-    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
-        self.pose = move(self.pose, action, self.scene.room, self.body)
-        gaps = self.scene.source_positions[:, :2] - self.pose.position
-        within, is_target = np.hypot(*gaps.T) <= self.body.capture_radius, self.scene.is_target
-        self.on &= ~(within & is_target)
-        self.touched |= bool((within & ~is_target).any())
-        return 0, 0.0, not (self.on & is_target).any(), False, {}
-
-
-def play(agent: Agent, env: gym.Env, limit: int = 200) -> list[int]:
-    """The actions of an episode, ``limit`` at most."""
-    observation, _ = env.reset(seed=0)
-    agent.reset(env)
-    actions: list[int] = []
-    terminated = False
-    while not terminated and len(actions) < limit:
-        actions.append(agent.act(observation))
-        observation, _, terminated, *_ = env.step(actions[-1])
-    return actions
 
 
 @pytest.mark.parametrize("agent", [RandomAgent(), GreedyAgent(), OracleAgent()], ids=lambda agent: type(agent).__name__)
@@ -538,7 +415,7 @@ def test_oracle_walks_around_distractors_and_waits_where_there_is_no_way() -> No
     actions = play(OracleAgent(), env)
     assert env.on.tolist() == [False, False, True, True]
     assert not env.touched
-    assert len(actions) == fewest_actions(open_room, Body())
+    assert len(actions) == len(plan_scene(open_room, Body(), 0.5))
 
     blocked = make_scene(CORRIDOR, Pose(1.5, 1.0, 0.0), [(6.0, 1.0), (0.2, 1.0)], [(3.5, 1.0)])
     env = SilentEnv(blocked, Body())
@@ -546,8 +423,8 @@ def test_oracle_walks_around_distractors_and_waits_where_there_is_no_way() -> No
     assert env.on.tolist() == [True, False, True]
     assert not env.touched
     with pytest.raises(NoPlanError):
-        fewest_actions(blocked, Body())
-    assert fewest_actions(blocked, Body(), at_most=12) == 12  # of an agent that went through
+        plan_scene(blocked, Body(), 0.5)
+    assert shortest_and_fewest(blocked, Body(), 0.5, 6.0, 12)[1] == 12  # of an agent that went through
 
 
 def test_oracle_begins_every_episode_afresh() -> None:
@@ -559,20 +436,21 @@ def test_oracle_begins_every_episode_afresh() -> None:
     assert not second.on.any()
 
 
-def test_fewest_actions_is_the_length_of_the_oracles_episode() -> None:
+def test_what_is_compared_with_is_the_oracles_episode_and_the_shortest_tour() -> None:
     scene = make_scene(PENTAGON, Pose(3, 3, 1), [(6.0, 4.0), (2.0, 5.5), (4.5, 1.0)])
     env = SilentEnv(scene, Body())
-    fewest = fewest_actions(scene, Body())
-    assert len(play(OracleAgent(), env)) == fewest
-    assert fewest_actions(scene, Body(), at_most=fewest + 1) == fewest
-    assert fewest_actions(scene, Body(), at_most=fewest - 1) == fewest - 1
+    fewest = len(play(OracleAgent(), env))
+    length = shortest_tour(scene.pose.position, scene.source_positions, 1.0)
+    assert shortest_and_fewest(scene, Body(), 0.5, 20.0, fewest + 1) == (length, fewest)
+    assert shortest_and_fewest(scene, Body(), 0.5, 0.1, fewest) == (length, fewest)
+    assert shortest_and_fewest(scene, Body(), 0.5, 20.0, fewest - 1) == (length, fewest - 1)
 
 
-def test_fewest_actions_without_a_plan() -> None:
+def test_what_is_compared_with_where_there_is_no_plan() -> None:
     scene, body = make_scene(ShoeBox((8.0, 8.0)), Pose(4, 4, 0), [(4.0, 7.0)]), Body(turn_angle=math.pi)
-    assert fewest_actions(scene, body, at_most=17) == 17
+    assert shortest_and_fewest(scene, body, 0.5, 9.0, 17) == (2.0, 17)
     with pytest.raises(NoPlanError):
-        fewest_actions(scene, body)
+        plan_scene(scene, body, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -617,8 +495,41 @@ def test_random_agent_repeats_itself_by_seed_alone() -> None:
     assert [env.action_space.sample() for _ in range(9)] == [untouched.sample() for _ in range(9)]
 
 
-def test_random_agent_refuses_other_actions() -> None:
+def test_random_agent_is_uniform_in_a_box() -> None:
     env = SilentEnv(make_scene(TRIANGLE, Pose(2, 2, 0), [(5.0, 1.0)]), Body())
-    env.action_space = spaces.Box(-1, 1, (2,))  # type: ignore[assignment]
-    with pytest.raises(TypeError, match="env: expected a Discrete action space, actual: Box"):
+    env.action_space = spaces.Box(np.array([-1, 2], np.float32), np.array([3, 2.5], np.float32))
+    agent = RandomAgent(seed=1)
+    agent.reset(env)
+    drawn = [agent.act(0) for _ in range(4000)]
+    assert all(action in env.action_space for action in drawn)
+    # The mean of 4000 is 6 standard deviations off once in a milliard; so are the ends.
+    numbers, low, width = np.array(drawn), np.array([-1, 2]), np.array([4, 0.5])
+    np.testing.assert_array_less(np.abs(numbers.mean(axis=0) - (low + width / 2)), 6 * width / math.sqrt(12 * 4000))
+    np.testing.assert_array_less(numbers.min(axis=0), low + 0.01 * width)
+    np.testing.assert_array_less(low + 0.99 * width, numbers.max(axis=0))
+    again = RandomAgent(seed=1)
+    again.reset(env)
+    np.testing.assert_array_equal([again.act(0) for _ in range(4000)], numbers)
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.MultiBinary(2), spaces.Box(-np.inf, np.inf, (2,))], ids=["another space", "without bounds"]
+)
+def test_random_agent_refuses_other_actions(space: spaces.Space) -> None:
+    env = SilentEnv(make_scene(TRIANGLE, Pose(2, 2, 0), [(5.0, 1.0)]), Body())
+    env.action_space = space
+    with pytest.raises(TypeError, match="env: expected a Discrete or a bounded Box as action space, actual: "):
         RandomAgent().reset(env)
+
+
+@pytest.mark.parametrize("agent", [GreedyAgent(), OracleAgent()], ids=["greedy", "oracle"])
+def test_those_who_know_act_by_speeds_as_by_steps(agent: Agent) -> None:
+    """At full speed straight ahead, or turning at the full rate on the spot."""
+    scene = make_scene(ShoeBox((8.0, 8.0)), Pose(4, 4, 0.3), [(1.0, 1.0), (7.0, 6.0)], [(5.5, 5.2)])
+    discrete, continuous = SilentEnv(scene, Body()), SilentEnv(scene, Body(), ContinuousActions())
+    actions, speeds = play(agent, discrete), play(agent, continuous)
+    shares = {Action.FORWARD: (1, 0), Action.BACKWARD: (-1, 0), Action.TURN_RIGHT: (0, -1), Action.TURN_LEFT: (0, 1)}
+    assert [tuple(speed.tolist()) for speed in speeds] == [shares[action] for action in actions]
+    assert all(speed in continuous.action_space for speed in speeds)
+    assert discrete.path == continuous.path
+    assert not continuous.on[:2].any()

@@ -15,14 +15,19 @@ import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from pyroomacoustics import ShoeBox as PraShoeBox
+from pyroomacoustics.directivities import CardioidFamily
 
 import auralnav_gym
 from auralnav_gym import (
     Action,
     Ears,
+    MicrophoneArray,
     OmniEars,
     Polygon,
     Pose,
+    RandomLShape,
+    RandomRinging,
+    RandomRoom,
     RandomShoeBox,
     Scene,
     ShoeBox,
@@ -30,10 +35,13 @@ from auralnav_gym import (
     SoundBank,
     Source,
     SyntheticSounds,
+    Wander,
 )
 
 IDS = sorted(spec.id for spec in gym.registry.values() if str(spec.entry_point).startswith("auralnav_gym"))
 PENTAGON = ((0.0, 0.0), (8.0, 0.0), (9.0, 4.0), (6.0, 8.0), (0.0, 7.0))
+L_SHAPE = ((0.0, 0.0), (8.0, 0.0), (8.0, 4.0), (4.0, 4.0), (4.0, 8.0), (0.0, 8.0))
+SQUARE_ARRAY = ((0.05, 0.05, 0.0), (0.05, -0.05, 0.0), (-0.05, 0.05, 0.0), (-0.05, -0.05, 0.0))
 WORLDS = {
     "defaults": {},
     "omni, 2-D": {"room": (7.0, 6.0), "ears": "omni"},
@@ -45,6 +53,20 @@ WORLDS = {
     "4 s at 8 kHz": {"listen_seconds": 4.0},
     "told by class": {"goal": "class", "num_distractors": 1},
     "told by example": {"goal": "example", "num_distractors": 1, "touch": "cost"},
+    "L, 2-D": {"room": L_SHAPE},
+    "random L": {"room": RandomLShape()},
+    "random corners": {"room": RandomRoom()},
+    "materials, air": {"room": ShoeBox((6.0, 5.0, 3.0), materials="brickwork", air_absorption=True)},
+    "four microphones": {"ears": MicrophoneArray(SQUARE_ARRAY, CardioidFamily([1.0, 0.0, 0.0], 0.5))},
+    "human, materials, moving, ringing": {
+        "ears": "human",
+        "room": ShoeBox((6.0, 5.0, 3.0), materials="brickwork"),
+        "source_motion": Wander(),
+        "source_activity": RandomRinging(),
+        "source_level_db": (-6.0, 6.0),
+        "background": 10.0,
+    },
+    "continuous, motion": {"actions": "continuous", "motion": True},
 }
 
 
@@ -67,13 +89,19 @@ def simple_scene(places=((6.0, 4.0),), pose: Pose = Pose(2.0, 4.0, 0.0)) -> Scen
 
 
 def test_ids() -> None:
-    assert IDS == ["AuralNav-Babble-v0", "AuralNav-Distractors-v0", "AuralNav-v0"]
+    names = (
+        "Alarms Anechoic Babble Continuous Distractors Easy FourSources Human LShape Materials Moving Omni RandomRooms"
+    )
+    assert [*(f"AuralNav-{name}-v0" for name in names.split()), "AuralNav-v0"] == IDS
     assert {gym.spec(env_id).max_episode_steps for env_id in IDS} == {200}
     gym.make("auralnav_gym:AuralNav-v0").close()
 
 
-@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize(
+    ("env_id", "world"),
+    [(env_id, {}) for env_id in IDS] + [("AuralNav-v0", world) for world in WORLDS.values()],
+    ids=IDS + list(WORLDS),
+)
 def test_gymnasium_check_env(env_id: str, world: dict, bank: SoundBank) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -498,7 +526,7 @@ def test_every_keyword_changes_something(keyword: str) -> None:
         ({"absorption": 1.5}, ValueError, r"absorption: .*in \(0, 1\], actual: 1.5"),
         ({"absorption": 0.3, "rt60": 0.3}, ValueError, "absorption and rt60: expected one of them"),
         ({"rt60": -1.0}, ValueError, "rt60: expected more than 0 seconds"),
-        ({"room": ((0, 0), (4, 0), (4, 4), (2, 1), (0, 4))}, ValueError, "convex polygon"),
+        ({"room": ((0, 0), (4, 0), (0, 4), (4, 4))}, ValueError, "room corners: expected a polygon"),
         ({"room": ((0, 0), (4, 4), (4, 0), (0, 4))}, ValueError, "edges do not cross"),
         ({"room": RandomShoeBox(), "rt60": 0.3}, ValueError, "absorption, rt60, max_order: expected None beside"),
         ({"ears": "three"}, ValueError, "ears: expected"),

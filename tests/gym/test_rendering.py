@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,12 +120,13 @@ def take(
     on: Sequence[bool] | None = None,
     body: Body | None = None,
     ears: np.ndarray | None = None,
+    **now: Any,
 ) -> Picture:
     """A picture of a scene, at its start unless told otherwise."""
     pose = pose or scene.pose
     on_array = np.ones(len(scene.sources), dtype=bool) if on is None else np.array(on)
     frame = Renderer("rgb_array", fps=10).render(
-        scene, pose, path or [scene.pose], on_array, body or Body(), ears_of(pose) if ears is None else ears
+        scene, pose, path or [scene.pose], on_array, body or Body(), ears_of(pose) if ears is None else ears, **now
     )
     assert frame is not None
     return Picture(frame, scene.room)
@@ -349,15 +351,24 @@ def test_a_distractor_sends_waves_and_is_named(written: list[Written]) -> None:
     assert (picture.frame[near] != later.frame[near]).any()  # they move
 
 
-def test_touches_are_counted_as_the_rules_do(written: list[Written]) -> None:
-    """In, one step on inside, out and in again: twice."""
+def test_touches_are_told(written: list[Written]) -> None:
     scene = make_scene(SQUARE, [(1.0, 7.0), (4.0, 7.0), (4.0, 4.0)], Pose(1.5, 4.0, 0.0), num_distractors=1)
-    path = [Pose(x, 4.0, 0.0) for x in (1.5, 2.5, 3.0, 3.5, 2.5, 3.2)]
-    take(scene, pose=path[-1], path=path, on=[False, True, True])
+    take(scene, on=[False, True, True], num_touched=2)
     assert "found 1 of 2, touched 2" in [note.text for note in written]
     written.clear()
-    take(scene, path=path[:2])
+    take(scene)
     assert "found 0 of 2, touched 0" in [note.text for note in written]
+
+
+def test_sources_are_drawn_where_they_are_now() -> None:
+    """A picture of a source that has walked is one of a source that has always been there."""
+    start, now = (2.0, 6.0), (6.0, 3.0)
+    pose = Pose(1.5, 1.5, 0.0)
+    there = take(make_scene(SQUARE, [now], pose)).frame
+    np.testing.assert_array_equal(
+        take(make_scene(SQUARE, [start], pose), source_positions=np.array([now])).frame, there
+    )
+    assert (take(make_scene(SQUARE, [start], pose)).frame != there).any()
 
 
 @pytest.mark.parametrize("num_distractors", [0, 1])

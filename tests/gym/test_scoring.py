@@ -1,21 +1,19 @@
-"""Rewards, the shortest tour, SPL and SNA."""
+"""Rewards, SPL and SNA."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import fields
-from itertools import pairwise, permutations
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from auralnav_gym.agents import plan
 from auralnav_gym.movement import Action, Body, Pose, move
+from auralnav_gym.planning import plan
 from auralnav_gym.rooms import ShoeBox
-from auralnav_gym.scoring import Rewards, as_rewards, reward_terms, shortest_tour, sna, spl
+from auralnav_gym.scoring import Rewards, as_rewards, reward_terms, sna, spl
 
 NAMES = ["step", "turn", "walk", "found", "all_found", "touched", "progress", "proximity"]
 
@@ -32,7 +30,7 @@ def terms_of(
 ) -> dict[str, float]:
     return reward_terms(
         weights,
-        action=action,
+        turned=float(action in (Action.TURN_LEFT, Action.TURN_RIGHT)),
         walked=walked if action in (Action.FORWARD, Action.BACKWARD) else 0.0,
         distances_before=np.array(before, dtype=float),
         distances_after=np.array(after, dtype=float),
@@ -148,6 +146,21 @@ def test_every_weight_scales_its_own_term_and_no_other(name: str) -> None:
     for transition, expected in TRANSITIONS.values():
         weights = Rewards(**{**dict.fromkeys(NAMES, 1.0), name: -3.0})
         assert terms_of(weights, *transition) == pytest.approx({**expected, name: -3 * expected[name]})
+
+
+def test_a_part_of_a_turn_earns_a_part() -> None:
+    """On an arc the agent walks and turns at once."""
+    still = np.array([3.0]), np.array([True])
+    terms = reward_terms(
+        Rewards(turn=-0.4, walk=-2.0),
+        turned=0.25,
+        walked=0.1,
+        distances_before=still[0],
+        distances_after=still[0],
+        on_before=still[1],
+        on_after=still[1],
+    )
+    assert (terms["turn"], terms["walk"]) == pytest.approx((-0.1, -0.2))
 
 
 def test_terms_are_named_like_the_weights() -> None:
@@ -270,135 +283,3 @@ def test_bad_rewards(given_rewards: Any, error: type[Exception], message: str) -
 )
 def test_spl_and_sna(score: Any, success: bool, least: float, spent: float, expected: float) -> None:
     assert score(success, least, spent) == expected
-
-
-# ---- The shortest tour -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("start", "centres", "radius", "length"),
-    [
-        ((0, 0), [], 1.0, 0.0),
-        ((0, 0), [(3, 4)], 1.0, 4.0),
-        ((0, 0), [(0.6, 0.8)], 1.0, 0.0),  # on the rim
-        ((0, 0), [(0.5, 0), (-0.5, 0)], 1.0, 0.0),  # inside both
-        ((0, 0), [(0.5, 0), (5, 0)], 1.0, 4.0),  # inside one
-        ((0, 0), [(2, 0.5), (5, 0)], 1.0, 4.0),  # one lies on the way
-        ((0, 0), [(2, 1), (5, 0)], 1.0, 4.0),  # touched in passing
-        ((0, 0), [(-2, 0), (5, 0)], 1.0, 1 + 1 + 4),  # there and back
-        ((0, 0), [(4, 0), (4, 1.5)], 1.0, math.hypot(4 - math.sqrt(1 - 0.75**2), 0.75)),  # overlapping: their lens
-        ((0, 0), [(4, 0), (4, 0), (4, 0)], 1.0, 3.0),  # thrice the same
-        ((-3, 0), [(0, 4), (3, 0)], 1.0, 2 * math.hypot(3, 3) - 1),  # reflected at the lowest point of the first
-        ((-3, 0), [(0, 4), (3, 0)], 0.25, 2 * math.hypot(3, 3.75) - 0.25),
-        ((0, 0), [(i, 0) for i in (7, 2, 11, 5, 3, 9, 14, 4, 13, 6, 8, 12)], 0.25, 13.75),  # twelve in a row
-    ],
-    ids=[
-        "none",
-        "one",
-        "rim",
-        "inside both",
-        "inside one",
-        "on the way",
-        "in passing",
-        "there and back",
-        "overlapping",
-        "thrice",
-        "mirror",
-        "mirror of smaller discs",
-        "twelve in a row",
-    ],
-)
-def test_shortest_tour_in_closed_form(start: Any, centres: Any, radius: float, length: float) -> None:
-    centres = np.array(centres, dtype=float).reshape(-1, 2)
-    assert shortest_tour(np.array(start, dtype=float), centres, radius) == pytest.approx(length, abs=1e-4)
-
-
-def rim_tour(start: np.ndarray, centres: np.ndarray, radius: float, places: int, zooms: int) -> float:
-    """The shortest tour over points on the rims and over all orders: on a grid of angles, then on finer ones around it.
-
-    A tour from outside the discs first touches each of them at its rim.
-    """
-    best = math.inf
-    for order in permutations(range(len(centres))):
-        middles, width = np.zeros(len(order)), 2 * np.pi
-        for _ in range(1 + zooms):
-            angles = middles[:, None] + width * (np.arange(places) / places - 0.5)
-            points = centres[list(order), None] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=2)
-            lengths, choices = np.linalg.norm(points[0] - start, axis=1), []
-            for here, there in pairwise(points):
-                via = lengths[:, None] + np.linalg.norm(here[:, None] - there, axis=2)
-                choices.append(via.argmin(axis=0))
-                lengths = via.min(axis=0)
-            chosen = [int(lengths.argmin())]
-            for choice in reversed(choices):
-                chosen.append(int(choice[chosen[-1]]))
-            middles, width = angles[np.arange(len(order)), chosen[::-1]], width / 8
-        best = min(best, float(lengths.min()))
-    return best
-
-
-@pytest.mark.parametrize("radius", [0.25, 1.0, 1.6], ids=["small", "default", "overlapping"])
-@pytest.mark.parametrize("num_discs", [2, 3])
-def test_shortest_tour_equals_a_search_over_the_rims(num_discs: int, radius: float) -> None:
-    rng = np.random.default_rng(num_discs)
-    compared = 0
-    while compared < 15:
-        start, centres = rng.uniform(0, 8, 2), rng.uniform(0, 8, (num_discs, 2))
-        if (np.linalg.norm(centres - start, axis=1) > radius).all():
-            compared += 1
-            truth = rim_tour(start, centres, radius, places=96, zooms=7)
-            assert shortest_tour(start, centres, radius) == pytest.approx(truth, abs=1e-4)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_shortest_tour_of_five_lies_where_a_search_over_the_rims_leaves_room_for_it(seed: int) -> None:
-    """Moving every point to one of 32 on its rim lengthens each leg by no more than the two moves at its ends."""
-    rng = np.random.default_rng(seed)
-    start, centres = np.zeros(2), rng.uniform(1.5, 8, (5, 2))
-    on_grid = rim_tour(start, centres, 1.0, places=32, zooms=0)
-    slack = 9 * 2 * math.sin(math.pi / 64)
-    assert on_grid - slack <= shortest_tour(start, centres, 1.0) <= on_grid + 1e-4
-
-
-points = st.tuples(st.floats(-8, 8), st.floats(-8, 8))
-
-
-@settings(max_examples=25, deadline=None)
-@given(points, st.lists(points, min_size=2, max_size=5), st.floats(0.1, 2.0), st.floats(-3, 3), st.randoms())
-def test_shortest_tour_properties(start: Any, centres: Any, radius: float, angle: float, random: Any) -> None:
-    start, centres = np.array(start), np.array(centres)
-    length = shortest_tour(start, centres, radius)
-    order = random.sample(range(len(centres)), len(centres))
-    assert shortest_tour(start, centres[order], radius) == pytest.approx(length, abs=1e-4)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    assert shortest_tour(turn @ start + 5, centres @ turn.T + 5, radius) == pytest.approx(length, abs=1e-4)
-    assert shortest_tour(start, centres, 1.5 * radius) <= length + 1e-4
-    assert shortest_tour(start, centres[1:], radius) <= length + 1e-4
-    assert length >= np.linalg.norm(centres - start, axis=1).max() - radius - 1e-4
-
-
-@pytest.mark.parametrize("num_discs", [9, 12])
-def test_many_discs_are_toured_in_a_good_order(num_discs: int) -> None:
-    """Discs on a circle around the start: one goes to one of them and then round."""
-    angles = 2 * np.pi * np.random.default_rng(0).permutation(num_discs) / num_discs
-    centres = 6 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    length = shortest_tour(np.zeros(2), centres, 0.5)
-    chord = 2 * math.sin(math.pi / num_discs)
-    assert length <= 5.5 + (num_discs - 1) * 5.5 * chord + 1e-4  # over the points nearest to the start
-    assert length >= 5.5 + (num_discs - 1) * (6 * chord - 2 * 0.5) - 1e-4  # from rim to rim of neighbours
-
-
-@pytest.mark.parametrize(
-    ("start", "centres", "radius", "message"),
-    [
-        ((0, 0, 0), [(1, 2)], 1.0, "start, centres: expected shapes (2,) and (S, 2), actual: (3,) and (1, 2)"),
-        ((0, 0), (1, 2), 1.0, "start, centres: expected shapes (2,) and (S, 2), actual: (2,) and (2,)"),
-        ((0, 0), [(1, 2)], 0.0, "radius: expected more than 0 metres, actual: 0.0"),
-        ((0, 0), [(1, 2)], math.nan, "radius: expected more than 0 metres, actual: nan"),
-    ],
-    ids=["start", "centres", "radius", "nan"],
-)
-def test_bad_tours(start: Any, centres: Any, radius: float, message: str) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 the whole message is compared
-        shortest_tour(start, centres, radius)
-    assert str(caught.value) == message

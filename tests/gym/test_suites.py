@@ -25,20 +25,39 @@ from auralnav_gym import (
     CardioidEars,
     DiffuseSound,
     Example,
+    MeasuredEars,
     OmniEars,
+    Polygon,
     RandomShoeBox,
+    Ringing,
     Scene,
     ShoeBox,
     SoundBank,
     Suite,
     SyntheticSounds,
+    Waypoints,
     load_suite,
     suites,
 )
-from auralnav_gym.agents import fewest_actions
+from auralnav_gym.planning import plan_scene
 from auralnav_gym.suites import FINGERPRINTS, suite_seeds
 
-NAMES = ["two-sources-v1", "four-sources-v1", "omni-v1", "random-rooms-v1", "distractors-v1", "babble-v1"]
+NAMES = [
+    "two-sources-v1",
+    "four-sources-v1",
+    "omni-v1",
+    "random-rooms-v1",
+    "distractors-v1",
+    "babble-v1",
+    "easy-v1",
+    "anechoic-v1",
+    "materials-v1",
+    "l-shape-v1",
+    "moving-v1",
+    "alarms-v1",
+    "human-v1",
+    "continuous-v1",
+]
 
 
 @pytest.fixture(scope="module")
@@ -159,18 +178,34 @@ def test_seeds_are_none_that_a_training_would_use() -> None:
 
 
 def test_what_is_in_the_published_suites() -> None:
-    for name, sources in zip(NAMES, (2, 4, 2, 2, 3, 2), strict=True):
-        assert {len(scene.sources) for scene in SUITES[name].scenes} == {sources}
-        assert isinstance(SUITES[name].make_env().unwrapped.ears, OmniEars if name == "omni-v1" else CardioidEars)
+    counts = {"four-sources-v1": 4, "distractors-v1": 3, "easy-v1": 1}
+    ears = {"omni-v1": OmniEars, "human-v1": MeasuredEars}
+    materials = {"walls": "brickwork", "floor": "carpet_cotton", "ceiling": "ceiling_plasterboard"}
+    l_shape = ((0, 0), (8, 0), (8, 4), (4, 4), (4, 8), (0, 8))
+    rooms_of = {
+        "easy-v1": ShoeBox((5, 5, 3), rt60=0.2),
+        "anechoic-v1": ShoeBox((8, 8, 3), max_order=0),
+        "materials-v1": ShoeBox((8, 6, 3), materials=materials, air_absorption=True, max_order=8),
+        "l-shape-v1": Polygon(l_shape, height=3.0),
+    }
+    for name in NAMES:
+        suite = SUITES[name]
+        assert {len(scene.sources) for scene in suite.scenes} == {counts.get(name, 2)}
+        assert isinstance(suite.make_env().unwrapped.ears, ears.get(name, CardioidEars))
         if name != "random-rooms-v1":
-            assert {scene.room for scene in SUITES[name].scenes} == {ShoeBox(size=(8, 8, 3))}
+            assert {scene.room for scene in suite.scenes} == {rooms_of.get(name, ShoeBox(size=(8, 8, 3)))}
+        sources = [source for scene in suite.scenes for source in scene.sources]
+        assert {type(source.motion) for source in sources} == {Waypoints if name == "moving-v1" else type(None)}
+        assert {type(source.activity) for source in sources} == {Ringing if name == "alarms-v1" else type(None)}
         if name != "babble-v1":
-            assert {scene.background for scene in SUITES[name].scenes} == {None}
+            assert {scene.background for scene in suite.scenes} == {None}
+    assert {source.motion.speed for scene in SUITES["moving-v1"].scenes for source in scene.sources} == {0.3}
+    assert SUITES["continuous-v1"].make_env().action_space == gym.spaces.Box(-1, 1, (2,), np.float32)
     for scene in SUITES["distractors-v1"].scenes:
         assert [source.is_target for source in scene.sources] == [True, False, False]
         assert [source.level_db for source in scene.sources] == [0.0, 6.0, 6.0]
         assert [source.sound.kind == "speech" for source in scene.sources] == [True, False, False]
-        assert fewest_actions(scene, Body()) < 200  # distractors leave a way in every one of them
+        assert len(plan_scene(scene, Body(), seconds=0.5)) < 200  # distractors leave a way in every one of them
     for background in (scene.background for scene in SUITES["babble-v1"].scenes):
         assert background.level_db == -10.0
         assert {sound.kind for sound in background.sounds} == {"speech"}

@@ -24,14 +24,15 @@ class TwoTonesEnv(gym.Env):
     """Two tones, panned and shaking, and some noise; every episode ends after three to six steps, half of them cut.
 
     With a goal, the agent is told one of three kinds, or hears an example of one of the tones, all through an episode.
+    What pays are turns to the right, at a rate below 0 where actions are continuous.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (gymnasium declares it so)
     sample_rate = 8000
     num_sources, num_distractors = 2, 0
-    ears = SimpleNamespace(spacing=0.17)
+    ears = SimpleNamespace(positions=np.array([[0.0, 0.085, 0.0], [0.0, -0.085, 0.0]]))
 
-    def __init__(self, pose: bool = True, goal: str | None = None) -> None:
+    def __init__(self, pose: bool = True, goal: str | None = None, continuous: bool = False) -> None:
         boxes: dict[str, spaces.Space[Any]] = {"audio": spaces.Box(-1.0, 1.0, (2, NUM_SAMPLES), np.float32)}
         if pose:
             boxes["agent"] = spaces.Box(-1.0, 1.0, (4,), np.float32)
@@ -42,7 +43,8 @@ class TwoTonesEnv(gym.Env):
         self.pose, self.goal = pose, goal
         self.told: dict[str, np.ndarray] = {}
         self.observation_space = spaces.Dict(boxes)
-        self.action_space = spaces.Discrete(4)
+        drives = spaces.Box(-1.0, 1.0, (2,), np.float32)  # forward speed and turn rate
+        self.action_space: spaces.Space[Any] = drives if continuous else spaces.Discrete(4)
         self.steps_left = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
@@ -55,11 +57,13 @@ class TwoTonesEnv(gym.Env):
             self.told = {"example": (0.3 * np.sin(2 * np.pi * frequency * time)).astype(np.float32)}
         return self._get_obs(), {}
 
-    def step(self, action: int) -> tuple[dict, float, bool, bool, dict]:
+    def step(self, action: Any) -> tuple[dict, float, bool, bool, dict]:
         self.steps_left -= 1
         ended = self.steps_left == 0
         terminated = ended and bool(self.np_random.integers(2))
-        return self._get_obs(), float(action == 2), terminated, ended and not terminated, {}
+        assert self.action_space.contains(action)
+        to_the_right = action[1] < 0 if isinstance(self.action_space, spaces.Box) else action == 2
+        return self._get_obs(), float(to_the_right), terminated, ended and not terminated, {}
 
     def _get_obs(self) -> dict[str, np.ndarray]:
         time = np.arange(NUM_SAMPLES) / self.sample_rate

@@ -61,7 +61,11 @@ def test_a_card_says_what_it_is_of(
     ):
         assert part in card
     blocks = dict(re.findall(r"```(\w+)\n(.*?)```", card, re.DOTALL))
-    assert json.loads(blocks["json"]) == pretraining.settings()
+    made_by = json.loads(blocks["json"])
+    assert made_by["configuration"]["pretraining"] == pretraining.settings()
+    assert made_by["configuration"]["train_sounds"]["sounds"] == len(train)
+    assert made_by["configuration"]["test_sounds"]["sha256"] == test.fingerprint
+    assert made_by["versions"]["torch"] == version("torch")
     save_separator(separator, tmp_path / "mine", card)
     names = {"audio": torch.zeros(1, 2, 800)}
     exec(blocks["python"].replace('"mine"', repr(str(tmp_path / "mine"))), names)

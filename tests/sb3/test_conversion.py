@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from sb3_contrib import QRDQN, RecurrentPPO
-from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.torch_layers import FlattenExtractor
@@ -39,6 +39,8 @@ ALGORITHMS: dict[type[BaseAlgorithm], dict[str, Any]] = {
     PPO: {"n_steps": 8, "batch_size": 8, "n_epochs": 1},
     A2C: {"n_steps": 4},
     RecurrentPPO: {"n_steps": 8, "batch_size": 8, "n_epochs": 1, "policy_kwargs": {"lstm_hidden_size": 6}},
+    SAC: {**OFF_POLICY, "ent_coef": "auto_0.1", "policy_kwargs": {"net_arch": [8]}},
+    TD3: {**OFF_POLICY, "policy_delay": 1, "tau": 0.1, "policy_kwargs": {"net_arch": [8]}},
 }
 algorithms = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: algorithm.__name__)
 
@@ -89,8 +91,8 @@ def float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(separation, "has_bfloat16_units", lambda: False)
 
 
-def make_venv(make_env: MakeEnv, pose: bool = True, goal: str | None = None) -> VecEnv:
-    return DummyVecEnv([lambda: make_env(pose=pose, goal=goal)] * NUM_ENVS)
+def make_venv(make_env: MakeEnv, pose: bool = True, goal: str | None = None, continuous: bool = False) -> VecEnv:
+    return DummyVecEnv([lambda: make_env(pose=pose, goal=goal, continuous=continuous)] * NUM_ENVS)
 
 
 def train(
@@ -103,7 +105,7 @@ def train(
     **arguments: Any,
 ) -> Any:
     """A model on cues that has learned a little."""
-    raw = make_venv(make_env, pose, goal)
+    raw = make_venv(make_env, pose, goal, continuous=algorithm in (SAC, TD3))
     order = "example" if goal == "example" else "energy"
     venv = chain(VecSeparatedCues(raw, separator=separator, order=order, **extractor_kwargs(raw)))
     policy = "MlpLstmPolicy" if algorithm is RecurrentPPO else "MlpPolicy"
@@ -120,6 +122,13 @@ def values(model: Any, observations: Any, states: Any, starts: np.ndarray) -> li
             return [model.q_net(tensors), model.q_net_target(tensors)]
         if isinstance(model, QRDQN):
             return [model.quantile_net(tensors), model.quantile_net_target(tensors)]
+        if isinstance(model, SAC):
+            mean, log_std, _ = model.actor.get_action_dist_params(tensors)
+            return [mean, log_std, *model.critic(tensors, mean), *model.critic_target(tensors, mean)]
+        if isinstance(model, TD3):
+            actions = model.actor(tensors)
+            critics = [*model.critic(tensors, actions), *model.critic_target(tensors, actions)]
+            return [actions, model.actor_target(tensors), *critics]
         if isinstance(model, RecurrentPPO):
             if states is None:
                 return []
@@ -286,7 +295,7 @@ def test_a_conversion_leaves_everything_else_as_it_was(make_env: MakeEnv, tiny: 
     assert len(set(pointers)) == len(pointers)
 
 
-@pytest.mark.parametrize("algorithm", [DQN, QRDQN], ids=lambda algorithm: algorithm.__name__)
+@pytest.mark.parametrize("algorithm", [DQN, QRDQN, SAC, TD3], ids=lambda algorithm: algorithm.__name__)
 def test_off_policy_algorithms_keep_their_returns(
     algorithm: type[BaseAlgorithm], make_env: MakeEnv, tiny: SeparatorConfig, recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -323,6 +332,76 @@ def test_the_optimizer_goes_on_where_it_was(make_env: MakeEnv, tiny: SeparatorCo
     torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=1e-6)
     torch.testing.assert_close(weights[2], weights[0], rtol=0, atol=1e-6)
     assert (weights[3] - weights[0]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("algorithm", [SAC, TD3], ids=lambda algorithm: algorithm.__name__)
+def test_the_optimizers_of_actor_critic_and_entropy_go_on_where_they_were(
+    algorithm: type[BaseAlgorithm], make_env: MakeEnv, tiny: SeparatorConfig
+) -> None:
+    """The same gradients move the weights of the three models alike, and those of one without memory otherwise."""
+    model = train(algorithm, make_env, tiny)
+    audio: Any = to_audio(model)
+    cues: Any = to_cues(audio)
+    fresh: Any = algorithm(
+        "MlpPolicy", model.get_env(), device="cpu", **{"learning_rate": 1e-2, **ALGORITHMS[algorithm]}
+    )
+    fresh.policy.load_state_dict(model.policy.state_dict())
+    moved = []
+    for each in (model, audio, cues, fresh):
+        parts = [(each.actor.optimizer, each.actor.mu), (each.critic.optimizer, each.critic.qf0)]
+        weights = [weight for _, module in parts for weight in module.parameters()]
+        optimizers = [optimizer for optimizer, _ in parts]
+        if algorithm is SAC:
+            weights, optimizers = [*weights, each.log_ent_coef], [*optimizers, each.ent_coef_optimizer]
+        before = [weight.detach().clone() for weight in weights]
+        for weight in weights:
+            weight.grad = torch.full_like(weight, 0.1)
+        for optimizer in optimizers:
+            optimizer.step()
+        after_and_step = zip(weights, before, strict=True)
+        moved.append([(old, weight.detach() - old) for weight, old in after_and_step])
+    for mine, in_audio, in_cues, without in zip(*moved, strict=True):
+        for same in (in_audio, in_cues):
+            torch.testing.assert_close(same, mine, rtol=0, atol=1e-7)
+        assert (without[1] - mine[1]).abs().max() > 1e-4
+    if algorithm is SAC:
+        assert moved[0][-1][0].item() != pytest.approx(np.log(0.1))  # it had learned
+
+
+@pytest.mark.parametrize("algorithm", [SAC, TD3], ids=lambda algorithm: algorithm.__name__)
+@pytest.mark.parametrize("share", [False, True], ids=["own extractors", "shared extractor"])
+@pytest.mark.usefixtures("float32")
+def test_actor_and_critic_end_to_end(
+    algorithm: type[BaseAlgorithm], share: bool, make_env: MakeEnv, tiny: SeparatorConfig
+) -> None:
+    """Actor and critic that learn a separator each go apart, and can be brought to cues no more."""
+    policy_kwargs = {"net_arch": [8], "share_features_extractor": share}
+    model = train(algorithm, make_env, tiny, stacked, policy_kwargs=policy_kwargs)
+    audio: Any = to_audio(model, freeze_separator=False)
+    assert len(extractors(audio)) == (2 if share else 3) + (algorithm is TD3 and not share)
+    assert_same_rollout(model, audio)
+    separator = copy_of(audio.actor.features_extractor.separator)
+    audio.learn(32, reset_num_timesteps=False)
+    assert not equal(copy_of(audio.actor.features_extractor.separator), separator)
+    if not share:
+        with pytest.raises(ValueError, match=r"^model: expected one separator, actual two that differ, .*$"):
+            to_cues(audio)
+        return
+    cues: Any = to_cues(audio)
+    assert equal(copy_of(cues_of(cues).separator), copy_of(extractors(audio)[0].separator))
+    audio.get_env().seed(5)
+    observations = audio.get_env().reset()
+    cues.get_env().seed(5)
+    np.testing.assert_allclose(
+        audio.predict(observations, deterministic=True)[0],
+        cues.predict(cues.get_env().reset(), deterministic=True)[0],
+        atol=1e-5,
+    )
+
+
+def cues_of(model: Any) -> SeparatedCuesExtractor:
+    (found,) = (each for each in wrappers_of(model.get_env()) if isinstance(each, VecSeparatedCues))
+    return found.extractor
 
 
 @pytest.mark.parametrize("algorithm", [DQN, PPO], ids=lambda algorithm: algorithm.__name__)
@@ -502,6 +581,11 @@ def test_rates_that_are_refused(make_env: MakeEnv) -> None:
     venv = VecSeparatedCues(make_venv(make_env), separator=Doubled())
     with pytest.raises(ValueError, match=r"^separator_lr_scale: expected None for a frozen separator, actual 0\.1; "):
         to_audio(untrained(venv), separator_lr_scale=0.1)
+    continuous = VecSeparatedCues(make_venv(make_env, continuous=True), separator=Doubled())
+    shared = SAC("MlpPolicy", continuous, policy_kwargs={"share_features_extractor": True}, buffer_size=10)
+    message = r"^separator_lr_scale: expected None for SAC with share_features_extractor=True, actual 0\.1; "
+    with pytest.raises(ValueError, match=message):
+        to_audio(shared, freeze_separator=False, separator_lr_scale=0.1)
     model = A2C("MlpPolicy", venv, n_steps=4, device="cpu")
     with pytest.raises(
         ValueError, match=r"^separator_lr_scale: expected None for a model that does not learn with Adam, "

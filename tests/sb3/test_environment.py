@@ -49,7 +49,8 @@ def test_vec_envs(vec_env_cls: type, bank: SoundBank) -> None:
         assert observations["audio"].shape == (2, 2, 800)
         single = gym.make("AuralNav-v0", sounds=bank, listen_seconds=0.1)
         np.testing.assert_array_equal(observations["audio"][1], single.reset(seed=4)[0]["audio"])
-        assert extractor_kwargs(venv) == {"num_sources": 2, "sample_rate": 8000, "ear_spacing": pytest.approx(0.17)}
+        expected = {"num_sources": 2, "sample_rate": 8000, "ear_spacing": pytest.approx(0.17), "pair": (0, 1)}
+        assert extractor_kwargs(venv) == expected
         cues = VecSeparatedCues(venv, separator=TINY, **extractor_kwargs(venv))
         assert cues.reset().shape == (2, 12)
         assert cues.step(np.array([0, 1]))[0].shape == (2, 12)

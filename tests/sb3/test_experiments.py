@@ -180,9 +180,11 @@ def made_up(
     successes: Sequence[float],
     steps_to_target: int | None = None,
     curve: Sequence[tuple[int, float]] = ((10, 0.0), (20, 0.5), (30, 1.0)),
+    algorithm: str = "DQN",
 ) -> Run:
     episodes = tuple(Episode(success, success, success / 2, success / 4, 1.0, 30.0) for success in successes)
-    return Run(name, seed, TrainingLog({}, tuple(curve), steps_to_target, 90.0), Evaluation("tiny", episodes))
+    log = TrainingLog({"algorithm": algorithm}, tuple(curve), steps_to_target, 90.0)
+    return Run(name, seed, log, Evaluation("tiny", episodes))
 
 
 class TestCsv:
@@ -203,6 +205,8 @@ class TestCsv:
             "steps": "30.0",
             "steps_to_95_percent": "1200",
             "seconds": "90.0",
+            "configuration": '{"training": {"algorithm": "DQN"}}',
+            "versions": "",  # nothing is known of those that made these
         }
         assert second["steps_to_95_percent"] == ""
 
@@ -257,6 +261,32 @@ class TestMarkdown:
         assert "evaluated on 2 or 3 episodes" in text
         assert "[95 % bootstrap interval over the episodes of all runs together]" in text
         assert "(95 % bootstrap interval over the means of the runs)" in text
+
+    @pytest.mark.parametrize(
+        ("algorithms", "sentence"),
+        [
+            (["DQN"], " In the evaluation, the best action is taken with DQN."),
+            (["PPO", "PPO"], " In the evaluation, actions are drawn from the policy with PPO."),
+            (
+                ["TD3", "PPO", "SAC"],
+                " In the evaluation, actions are drawn from the policy with PPO and the best action is taken with SAC "
+                "and TD3.",
+            ),
+            (
+                list(training.ALGORITHMS),
+                " In the evaluation, actions are drawn from the policy with PPO, A2C and RecurrentPPO and the best "
+                "action is taken with DQN, QRDQN, SAC and TD3.",
+            ),
+        ],
+        ids=str,
+    )
+    def test_says_which_of_its_algorithms_draw_their_actions(self, algorithms: list[str], sentence: str) -> None:
+        runs = [made_up(f"recipe {seed}", seed, [1], algorithm=each) for seed, each in enumerate(algorithms)]
+        assert to_markdown(runs).endswith(f"Minutes: wall time of a training.{sentence}")
+
+    def test_says_nothing_of_algorithms_that_are_not_known(self) -> None:
+        run = dataclasses.replace(made_up("a", 0, [1]), log=TrainingLog({}, ((10, 1.0),)))
+        assert to_markdown([run]).endswith("Minutes: wall time of a training.")
 
 
 class TestPlot:

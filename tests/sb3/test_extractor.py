@@ -231,11 +231,11 @@ def test_example_order_puts_first_what_sounds_like_the_example() -> None:
 
 
 def test_extractor_kwargs_are_read_off_the_environment(make_env: Callable[..., gym.Env]) -> None:
-    expected = {"num_sources": 2, "sample_rate": 8000, "ear_spacing": 0.17}
+    expected = {"num_sources": 2, "sample_rate": 8000, "ear_spacing": 0.17, "pair": (0, 1)}
     assert extractor_kwargs(make_env()) == expected
     assert extractor_kwargs(gym.wrappers.TimeLimit(make_env(), 5)) == expected
     env = make_env()
-    env.ears = SimpleNamespace(spacing=0.2)  # type: ignore[attr-defined]
+    env.ears = SimpleNamespace(positions=np.array([[0.1, 0.0, 0.0], [-0.1, 0.0, 0.0]]))  # type: ignore[attr-defined]
     assert extractor_kwargs(DummyVecEnv([lambda: env])) == {**expected, "ear_spacing": 0.2}
 
 
@@ -403,17 +403,16 @@ def test_the_weights_of_the_separator_are_marked(tiny: SeparatorConfig, make_env
     [
         AUDIO,
         spaces.Dict({"agent": AGENT}),
-        spaces.Dict({"audio": spaces.Box(-1, 1, (1, NUM_SAMPLES))}),
         spaces.Dict({"audio": spaces.Box(-1, 1, (NUM_SAMPLES,))}),
         spaces.Dict({"audio": AUDIO, "agent": spaces.Box(-1, 1, (2, 2))}),
         spaces.Dict({"audio": AUDIO, "goal": spaces.Discrete(3)}),
         spaces.Dict({"audio": AUDIO, "example": AUDIO}),
         spaces.Dict({"audio": AUDIO, "map": AGENT}),
     ],
-    ids=["no-dict", "no-audio", "mono", "flat", "agent-2d", "goal-discrete", "example-stereo", "unknown-key"],
+    ids=["no-dict", "no-audio", "flat", "agent-2d", "goal-discrete", "example-stereo", "unknown-key"],
 )
 def test_observation_spaces_that_are_refused(space: spaces.Space) -> None:
-    with pytest.raises(ValueError, match=r"^observation_space: expected Dict\(audio=Box\(2, N\)\) or .*, actual "):
+    with pytest.raises(ValueError, match=r"^observation_space: expected Dict\(audio=Box\(E, N\)\) or .*, actual "):
         SeparatedCuesExtractor(space)
 
 

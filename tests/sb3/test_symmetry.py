@@ -98,32 +98,40 @@ def test_normalized_features_have_no_mirror_image() -> None:
         _ = SeparatedCuesExtractor(space, "none", num_sources=1, normalization=shifted).mirror_signs
 
 
-def filled(kind: type, **kwargs) -> NStepReplayBuffer:
+FOUR = spaces.Discrete(4)
+DRIVES = spaces.Box(-1.0, 1.0, (2,), np.float32)  # forward speed and turn rate
+
+
+def filled(kind: type, actions: spaces.Space = FOUR, **kwargs) -> NStepReplayBuffer:
     box, rng = spaces.Box(-9, 9, (3,), np.float32), np.random.default_rng(0)
-    buffer = kind(64, box, spaces.Discrete(4), n_envs=2, n_steps=2, gamma=0.9, **kwargs)
+    buffer = kind(64, box, actions, n_envs=2, n_steps=2, gamma=0.9, **kwargs)
     for step in range(40):
         done = rng.random(2) < 0.1
-        buffer.add(
-            rng.normal(size=(2, 3)), rng.normal(size=(2, 3)), rng.integers(4, size=2), np.full(2, step), done, [{}, {}]
-        )
+        taken = rng.integers(4, size=2) if actions == FOUR else rng.uniform(-1, 1, size=(2, 2))
+        buffer.add(rng.normal(size=(2, 3)), rng.normal(size=(2, 3)), taken, np.full(2, step), done, [{}, {}])
     return buffer
 
 
-def test_half_the_samples_are_mirrored_and_the_others_are_not() -> None:
+@pytest.mark.parametrize("actions", [FOUR, DRIVES], ids=["discrete", "continuous"])
+def test_half_the_samples_are_mirrored_and_the_others_are_not(actions: spaces.Space) -> None:
     signs = np.array([-1, 1, -1])
     np.random.seed(0)  # noqa: NPY002 (SB3 draws from it)
-    plain = filled(NStepReplayBuffer).sample(400)
+    plain = filled(NStepReplayBuffer, actions).sample(400)
     np.random.seed(0)  # noqa: NPY002 (the same transitions are drawn: the mirror is drawn after them)
-    samples = filled(MirroredReplayBuffer, signs=signs).sample(400)
+    samples = filled(MirroredReplayBuffer, actions, signs=signs).sample(400)
     mirrored = (samples.observations != plain.observations).any(dim=1)
     assert 140 < mirrored.sum() < 260  # 400 fair coins: 200, standard deviation 10
     for index in range(400):
         factor = torch.as_tensor(signs if mirrored[index] else np.ones(3))
-        action = Action(int(plain.actions[index]))
-        expected = MIRRORED_ACTIONS[action] if mirrored[index] else action
+        if actions == FOUR:
+            action = Action(int(plain.actions[index]))
+            expected = torch.tensor([int(MIRRORED_ACTIONS[action] if mirrored[index] else action)])
+        else:
+            forward, left = plain.actions[index].tolist()
+            expected = torch.tensor([forward, -left if mirrored[index] else left])
         torch.testing.assert_close(samples.observations[index], (plain.observations[index] * factor).float())
         torch.testing.assert_close(samples.next_observations[index], (plain.next_observations[index] * factor).float())
-        assert samples.actions[index] == expected
+        assert torch.equal(samples.actions[index], expected)
     for same in ("rewards", "dones", "discounts"):
         torch.testing.assert_close(getattr(samples, same), getattr(plain, same))
 
@@ -132,6 +140,15 @@ def test_half_the_samples_are_mirrored_and_the_others_are_not() -> None:
 def test_signs_that_do_not_fit_are_refused(signs: list[int]) -> None:
     with pytest.raises(ValueError, match="signs"):
         filled(MirroredReplayBuffer, signs=signs)
+
+
+@pytest.mark.parametrize(
+    "actions", [spaces.Discrete(5), spaces.Discrete(4, start=1), spaces.Box(-1, 1, (3,), np.float32)], ids=str
+)
+def test_actions_without_a_known_mirror_image_are_refused(actions: spaces.Space) -> None:
+    message = r"^action_space: expected Discrete\(4\) or a Box of a forward speed and a turn rate, .*, actual "
+    with pytest.raises(ValueError, match=message):
+        MirroredReplayBuffer(64, spaces.Box(-9, 9, (3,), np.float32), actions, signs=[1, 1, 1])
 
 
 def test_dqn_trains_with_it(bank: SyntheticSounds) -> None:

@@ -39,6 +39,7 @@ from auralnav_sb3 import (
 )
 
 SUITE = Suite("tiny", seeds=range(1000, 1004), env_kwargs={"listen_seconds": 0.05, "max_episode_steps": 12})
+CONTINUOUS = Suite("tiny-drives", seeds=SUITE.seeds, env_kwargs={**SUITE.env_kwargs, "actions": "continuous"})
 DISTRACTORS = dataclasses.replace(SUITE, env_id="AuralNav-Distractors-v0")
 KINDS = SUITE.train_sounds.kinds
 TINY_NET = {"policy_kwargs": {"net_arch": [8]}}
@@ -54,12 +55,18 @@ QUICK: dict[str, dict[str, Any]] = {
         "n_epochs": 1,
         "policy_kwargs": {"net_arch": [8], "lstm_hidden_size": 4},
     },
+    "SAC": QUICK_Q,
+    "TD3": QUICK_Q,
 }
+
+
+def suite_for(algorithm: str) -> Suite:
+    return CONTINUOUS if algorithm in ("SAC", "TD3") else SUITE
 
 
 def quick(algorithm: str = "DQN", **changes: Any) -> Recipe:
     chosen = {
-        "suite": SUITE,
+        "suite": suite_for(algorithm),
         "separator": "none",
         "motion": False,
         "num_envs": 2,
@@ -104,7 +111,7 @@ class TestRecipe:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"algorithm": "SAC"}, r"algorithm: expected one of \['DQN', .*\], actual 'SAC'"),
+            ({"algorithm": "DDPG"}, r"algorithm: expected one of \['DQN', .*\], actual 'DDPG'"),
             ({"frames": 0}, "frames: expected at least 1, actual 0"),
             ({"num_envs": 0}, "num_envs: expected at least 1, actual 0"),
             ({"steps": -5}, "steps: expected at least 1, actual -5"),
@@ -217,7 +224,8 @@ class TestEnvironment:
 class TestModel:
     @pytest.mark.parametrize("algorithm", training.ALGORITHMS)
     def test_algorithm_and_hyperparameters(self, algorithm: str) -> None:
-        recipe = Recipe(suite=SUITE, algorithm=algorithm, separator="none", hyperparameters={"learning_rate": 0.25})
+        suite, hyperparameters = suite_for(algorithm), {"learning_rate": 0.25}
+        recipe = Recipe(suite=suite, algorithm=algorithm, separator="none", hyperparameters=hyperparameters)
         before = repr(training.HYPERPARAMETERS)
         models: list[Any] = [make_model(recipe, make_cue_env(recipe, seed=1), seed) for seed in (1, 1, 2)]
         assert type(models[0]).__name__ == algorithm
@@ -294,7 +302,7 @@ class TestTrain:
         venv = again.get_env()
         assert venv is not None
         wrap = evaluation_wrap(recipe, venv)
-        assert len(evaluate(again, SUITE, wrap, env_kwargs=recipe.env_kwargs).episodes) == 4
+        assert len(evaluate(again, suite_for(algorithm), wrap, env_kwargs=recipe.env_kwargs).episodes) == 4
 
     @pytest.mark.parametrize("algorithm", training.ALGORITHMS)
     def test_goes_on_where_it_was_cut_off(

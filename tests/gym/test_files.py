@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from auralnav_sb3 import written_whole
+from auralnav_gym.files import written_whole
 
 
 def test_what_was_written_is_moved_in_place(tmp_path: Path) -> None:
