@@ -162,8 +162,7 @@ class OracleAgent(_Knowing):
 
     def _make_plan(self) -> list[Action] | None:
         env = self._env
-        seconds = env.num_samples / env.sample_rate
-        ahead = places_ahead(env.scene, env.body, seconds, made=len(env.path) - 1)
+        ahead = places_ahead(env.scene, env.body, env.seconds_per_action, made=len(env.path) - 1)
         targets, distractors = ahead[:, env.on & env.scene.is_target], ahead[:, ~env.scene.is_target]
         count = targets.shape[1]
         for some in (np.arange(count), *np.arange(count)[:, None]) if count > 1 else (np.arange(count),):

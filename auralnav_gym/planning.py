@@ -84,45 +84,41 @@ def shortest_and_fewest(scene: Scene, body: Body, seconds: float, walked: float,
     Returns:
         Metres and a number of actions.
     """
-    moves = any(source.motion is not None for source in scene.sources if source.is_target)
     try:
-        actions = plan_scene(scene, body, seconds, at_most=num_actions)
+        actions = plan_scene(scene, body, seconds)
     except NoPlanError:
         actions = None
-    fewest = num_actions if actions is None else min(len(actions), num_actions)
-    if not moves:
+    if any(source.motion is not None for source in scene.sources if source.is_target):
+        length = walked if actions is None else min(_length(scene.room, body, scene.pose, actions), walked)
+    else:
         targets = scene.source_positions[scene.is_target, :2]
-        return shortest_tour(scene.pose.position, targets, body.capture_radius, scene.room), fewest
-    if actions is None or len(actions) > num_actions:
-        return walked, fewest
-    return min(_length(scene.room, body, scene.pose, actions), walked), fewest
+        length = shortest_tour(scene.pose.position, targets, body.capture_radius, scene.room)
+    return length, num_actions if actions is None else min(len(actions), num_actions)
 
 
-def plan_scene(scene: Scene, body: Body, seconds: float, at_most: int | None = None) -> list[Action]:
+def plan_scene(scene: Scene, body: Body, seconds: float) -> list[Action]:
     """:func:`plan` for all targets and distractors of a scene, from its start.
 
     Args:
         scene: The scene.
         body: The agent's body.
         seconds: How long an action lasts; no matter where no source moves.
-        at_most: Longer plans are no use, and need not be looked for.
 
     Raises:
         NoPlanError: If no plan was found.
     """
-    ahead = places_ahead(scene, body, seconds, at_most=at_most)
+    ahead = places_ahead(scene, body, seconds)
     return plan(scene.room, body, scene.pose, ahead[:, scene.is_target], ahead[:, ~scene.is_target])
 
 
-def places_ahead(scene: Scene, body: Body, seconds: float, made: int = 0, at_most: int | None = None) -> np.ndarray:
-    """Where the sources will be after the actions to come.
+def places_ahead(scene: Scene, body: Body, seconds: float, made: int = 0) -> np.ndarray:
+    """Where the sources will be after the actions to come, more than it should take to find everything.
 
     Args:
         scene: The scene.
         body: The agent's body.
         seconds: How long an action lasts.
         made: How many actions were made since the start.
-        at_most: For how many actions; None: for so many that they should be enough for anything.
 
     Returns:
         (K, S, 2) float64, metres: now, after the next action and so on. (1, S, 2) where no source moves.
@@ -130,11 +126,9 @@ def places_ahead(scene: Scene, body: Body, seconds: float, made: int = 0, at_mos
     now = scene.source_positions[None, :, :2]
     if scene.is_still:
         return now
-    if at_most is None:
-        edges = np.roll(scene.room.corners, -1, axis=0) - scene.room.corners
-        around = float(np.hypot(*edges.T).sum()) / body.step_size + 2 * math.pi / body.turn_angle
-        at_most = math.ceil(_TIMES_ROUND * around)
-    times = (made + np.arange(1 + at_most)) * seconds
+    edges = np.roll(scene.room.corners, -1, axis=0) - scene.room.corners
+    around = float(np.hypot(*edges.T).sum()) / body.step_size + 2 * math.pi / body.turn_angle
+    times = (made + np.arange(1 + math.ceil(_TIMES_ROUND * around))) * seconds
     ahead = np.repeat(now, len(times), axis=0)
     for index, source in enumerate(scene.sources):
         if source.motion is not None:
@@ -345,23 +339,22 @@ def _expect_meetings(task: _Task) -> np.ndarray:
     """
     count = task.targets.shape[1]
     everything = (1 << count) - 1
-    # By the targets that were met, a bit for each, and the last of them: after how many actions, and for each of them.
-    ways: dict[tuple[int, int], np.ndarray] = {}
-    for found in range(everything):
-        for last in range(count) if found else (-1,):
-            if found and (found, last) not in ways:
+    # By the targets that were met, a bit for each, and the last of them: after how many actions each was, 0: not yet.
+    ways = {(0, -1): np.zeros(count, dtype=np.int64)}
+    for found, last in ((found, last) for found in range(everything) for last in range(-1, count)):
+        if (found, last) not in ways:
+            continue
+        so_far = ways[found, last]
+        made = int(so_far.max())
+        here = task.pose.position if last < 0 else task.targets[made, last]
+        for target in range(count):
+            if found >> target & 1:
                 continue
-            so_far = ways[found, last] if found else np.zeros(count, dtype=np.int64)
-            made = int(so_far[last]) if found else 0
-            here = task.targets[made, last] if found else task.pose.position
-            for target in range(count):
-                if found >> target & 1:
-                    continue
-                way = so_far.copy()
-                way[target] = made + _wait_until_met(task, here, made, target)
-                best = ways.get((found | 1 << target, target))
-                if best is None or way[target] < best[target]:
-                    ways[found | 1 << target, target] = way
+            way = so_far.copy()
+            way[target] = made + _wait_until_met(task, here, made, target)
+            best = ways.get((found | 1 << target, target))
+            if best is None or way[target] < best[target]:
+                ways[found | 1 << target, target] = way
     return min((ways[everything, last] for last in range(count)), key=lambda way: int(way.max()))
 
 
@@ -387,7 +380,9 @@ def _search_widely(task: _Task, reach: float, guide: _Guide | None = None) -> li
     if estimate >= _BLOCKED and not task.moves and _there_is_no_way(task):
         return None
     is_plain = not task.moves and not task.distractors.size and task.room.is_convex
-    at_most = math.inf if is_plain else (_LOST_PURSUING if task.moves else _LOST) * estimate + _LOST_ACTIONS
+    at_most = math.inf if is_plain else _LOST * estimate + _LOST_ACTIONS
+    if task.moves:
+        at_most = _LOST_PURSUING * (estimate % float(_BLOCKED)) + _LOST_ACTIONS  # what is in the way may leave it
     for width in (_narrow(task), *_WIDER_BEAMS):
         most = min(at_most if width < math.inf else math.inf, task.at_most)
         actions, exhausted = _search(task, reach, guide, width, most)
