@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
 from auralnav_gym import SUITES, load_suite
 from auralnav_sb3 import agent_card, agent_names, load_agent, senses_of
+from auralnav_sb3.provenance import Provenance, to_metadata
 
 
 def main() -> None:
@@ -30,7 +31,8 @@ def main() -> None:
     model = load_agent(args.agent)
     suite = load_suite(args.suite or f"{args.agent}-v1", args.sounds)
     render_mode = "human" if args.human else "rgb_array" if args.pictures else None
-    venv = DummyVecEnv([lambda: suite.make_env(render_mode=render_mode, **senses_of(model, suite))])
+    senses = senses_of(model, suite)
+    venv = DummyVecEnv([lambda: suite.make_env(render_mode=render_mode, **senses)])
     frames = model.observation_space["audio"].shape[-1] // venv.observation_space["audio"].shape[-1]
     venv = VecFrameStack(venv, frames)  # as many as the agent remembers
 
@@ -51,7 +53,9 @@ def main() -> None:
         )
         if args.pictures:
             args.pictures.mkdir(parents=True, exist_ok=True)
-            matplotlib.image.imsave(args.pictures / f"episode-{index}.png", picture)
+            made_by = {f"{args.agent}, episode {index}": Provenance.now(suite.describe(**senses))}
+            path = args.pictures / f"episode-{index}.png"
+            matplotlib.image.imsave(path, picture, metadata=to_metadata(made_by))
     venv.close()
 
 

@@ -16,10 +16,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from auralnav_sb3 import RECIPES, written_whole
+from auralnav_sb3 import RECIPES
 from auralnav_sb3.experiments import make_parser
 from auralnav_sb3.finetuning import Finetuning, finetune_all, to_csv, to_markdown
 from auralnav_sb3.pretraining import pretraining_sounds
+from auralnav_sb3.provenance import write_markdown
 
 SUITE = "distractors-v1"
 AGENTS = f"{SUITE}, trained separator"  # what examples/compare_separation.py calls them
@@ -54,8 +55,7 @@ def main() -> None:
         sys.exit("Interrupted. The same command goes on from here.")
     to_csv(runs, args.output / "results.csv")
     table = to_markdown(runs)
-    with written_whole(args.output / "results.md") as path:
-        path.write_text(table + "\n", encoding="utf-8")
+    write_markdown(args.output / "results.md", table, {f"{run.way}, seed {run.seed}": run.made_by for run in runs})
     print(table)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from auralnav_sb3 import PRETRAININGS, Mixtures, evaluate_separator, pretrain, pretraining_sounds, save_separator
-from auralnav_sb3.cards import make_card, quality_table
+from auralnav_sb3.cards import make_card, quality_table, separator_provenance
 from auralnav_sb3.pretraining import read_seconds
 
 TEST_SEED, VALIDATION_SEED = 1, 2  # 0 is the training's
@@ -55,7 +55,7 @@ def main() -> None:
             read_seconds(folder),
             attribution,
         )
-        save_separator(separator, args.save, card)
+        save_separator(separator, args.save, card, separator_provenance(pretraining, train_sounds, test_sounds))
 
 
 def command_of(args: argparse.Namespace) -> str:

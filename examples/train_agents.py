@@ -10,14 +10,14 @@ with test sounds, are no better for the choice. What was cut off goes on where i
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from auralnav_gym.config import to_text
 from auralnav_sb3 import HYPERPARAMETERS, RECIPES, Recipe, evaluate, evaluation_wrap, save_agent, table, to_audio, train
 from auralnav_sb3.cards import made_with
 from auralnav_sb3.experiments import Run, run_all, steps_to_target
@@ -45,7 +45,7 @@ def main() -> None:
         if callable(hyperparameters["learning_rate"]):  # who trains it on begins where the schedule ended
             hyperparameters["learning_rate"] = hyperparameters["learning_rate"](0.0)
         card = describe(name, recipe, group, scores, best)
-        save_agent(to_audio(models[best]), args.agents / name, hyperparameters, card)
+        save_agent(to_audio(models[best]), args.agents / name, hyperparameters, card, group[best].made_by)
         print(card)
 
 
@@ -65,7 +65,6 @@ def describe(name: str, recipe: Recipe, group: list[Run], scores: list[float], b
     validation = ", ".join(f"{score:.3f} (seed {run.seed})" for run, score in zip(group, scores, strict=True))
     times = ", ".join(f"{run.log.seconds / 60:.1f}" for run in group)
     senses = f"pose={recipe.pose}, motion={recipe.motion}"
-    settings = json.dumps(recipe.settings(group[best].seed), indent=2)
     separator = "an untrained DPRNNTasNet" if recipe.separator in CONFIGS else f"the separator `{recipe.separator}`"
     return f"""# {name}
 
@@ -96,10 +95,10 @@ bootstrap intervals over the episodes:
 
 {results}
 
-## Settings
+## Configuration and versions
 
 ```json
-{settings}
+{to_text(asdict(group[best].made_by))}
 ```
 """
 

@@ -21,7 +21,9 @@ import torch
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from auralnav_gym import SUITES, GreedyAgent, OracleAgent, RandomAgent
-from auralnav_sb3 import ALGORITHMS, RECIPES, ProgressCallback, evaluate, table, to_audio, train, written_whole
+from auralnav_gym.files import written_whole
+from auralnav_sb3 import ALGORITHMS, RECIPES, ProgressCallback, evaluate, table, to_audio, train
+from auralnav_sb3.provenance import write_markdown
 
 
 def main() -> None:
@@ -56,9 +58,11 @@ def main() -> None:
         f"Evaluating {args.episodes} episodes on {len(suite.test_sounds)} sounds never heard in training.", flush=True
     )
     agents = {"random": RandomAgent(args.seed), "trained": model, "greedy": GreedyAgent(), "oracle": OracleAgent()}
-    results = table({name: evaluate(each, suite, num_episodes=args.episodes) for name, each in agents.items()})
-    (args.output / "results.md").write_text(results + "\n")
-    print(results)
+    results = {name: evaluate(each, suite, num_episodes=args.episodes) for name, each in agents.items()}
+    made_by = {name: each.made_by for name, each in results.items()}
+    made_by["trained"] = made_by["trained"].with_training(recipe.settings(args.seed) | {"finetune": args.finetune})
+    write_markdown(args.output / "results.md", table(results), made_by)
+    print(table(results))
 
 
 def save(model, folder: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import matplotlib.image
 import pytest
+from PIL import Image
 
 from auralnav_sb3 import agent_names
 
@@ -25,6 +27,9 @@ def test_it_plays_and_takes_pictures(tmp_path: Path) -> None:
     for index in range(2):
         picture = matplotlib.image.imread(tmp_path / "pictures" / f"episode-{index}.png")
         assert picture.std() > 0.05  # something is drawn
+        with Image.open(tmp_path / "pictures" / f"episode-{index}.png") as file:
+            (made_by,) = json.loads(file.text["Provenance"])
+        assert made_by["configuration"]["suite"] == "two-sources-v1"
 
 
 @pytest.mark.parametrize("name", agent_names())

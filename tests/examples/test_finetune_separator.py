@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import pickle
 import runpy
 import sys
@@ -74,7 +75,14 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     for module in (experiments, finetuning):
         monkeypatch.setattr(module, "run_in_processes", run_in_this_process)
     text = run_command(tmp_path, "--scenes", "3", "--episodes", "2")
-    assert capsys.readouterr().out.endswith(text)
+    text, made_by = text.split("\n\n<details>")
+    assert capsys.readouterr().out.endswith(f"{text}\n")
+    entries = json.loads(made_by.split("```")[1].removeprefix("json"))
+    assert [name for each in entries for name in each["results"]] == [f"{way}, seed 0" for way in WAYS]
+    for way, each in zip(WAYS, entries, strict=True):
+        assert each["configuration"]["training"]["way"] == way
+        assert each["configuration"]["world"]["num_distractors"] == 2
+        assert each["configuration"]["training"]["scenes"]["sounds"]["sha256"] == SOUNDS.fingerprint
     assert [line.split(" | ")[0] for line in text.splitlines()[2:5]] == [f"| {way}" for way in WAYS]
 
     with (tmp_path / "out" / "results.csv").open() as file:
@@ -108,7 +116,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setattr(finetuning, "finetune", None)
     with monkeypatch.context() as patch:
         patch.setattr(finetuning, "run_in_processes", lambda jobs, _: list(jobs))
-        assert run_command(tmp_path, "--scenes", "3", "--episodes", "2") == text
+        assert run_command(tmp_path, "--scenes", "3", "--episodes", "2").startswith(text)
     assert "3 episodes and" in run_command(tmp_path, "--scenes", "4")
     with (tmp_path / "out" / "results.csv").open() as file:
         again = {row["way"]: row for row in csv.DictReader(file)}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import runpy
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -36,4 +38,10 @@ def test_it_trains_validates_and_writes_a_card(tmp_path: Path, monkeypatch: pyte
         assert expected in card
     model = load_agent(tmp_path / "agents" / "short")
     assert isinstance(recipe, Recipe)
+    # What the card says made the agent is in the file as well.
+    made_by = json.loads(card.split("```json")[1].split("```")[0])
+    assert made_by == json.loads((tmp_path / "agents" / "short" / "agent.json").read_text())["made_by"]
+    assert made_by["configuration"]["max_episode_steps"] == 5
+    assert made_by["configuration"]["training"]["hyperparameters"]["batch_size"] == 8
+    assert made_by["versions"]["stable-baselines3"] == version("stable-baselines3")
     assert model.gamma == HYPERPARAMETERS["QRDQN"]["gamma"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -40,7 +42,15 @@ def test_it_trains_and_prints_its_table(tmp_path: Path, extra: tuple[str, ...]) 
     rows = [line.split("|")[1].strip() for line in out.split("\n") if line.startswith("|")]
     assert rows[0] == "agent"
     assert rows[2:] == ["random", "trained", "greedy", "oracle"]
-    assert (tmp_path / "results.md").read_text() in out
+    text, made_by = (tmp_path / "results.md").read_text().split("\n\n<details>")
+    assert f"{text}\n" in out
+    trained = next(
+        each for each in json.loads(made_by.split("```")[1].removeprefix("json")) if "training" in each["configuration"]
+    )
+    assert trained["results"] == ["trained"]
+    assert trained["configuration"]["world"]["pose"] == ("--pose" in extra)
+    assert trained["configuration"]["training"]["steps"] == 24
+    assert trained["versions"]["torch"] == version("torch")
     assert list((tmp_path / "logs").rglob("events.out.tfevents.*"))
     model = (PPO if "PPO" in extra else QRDQN).load(tmp_path / "model.zip")
     assert model.policy.features_extractor_class is SeparatedCuesExtractor
