@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
 
 import pytest
 
@@ -17,3 +19,8 @@ def one_core() -> Iterator[None]:
     os.sched_setaffinity(0, {max(allowed)})
     yield
     os.sched_setaffinity(0, allowed)
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Versions, for the report that --benchmark-json writes."""
+    machine_info["packages"] = {name: version(name) for name in ("numpy", "scipy", "pyroomacoustics", "gymnasium")}

@@ -2,7 +2,8 @@
 
     pytest tests/benchmarks/test_env_speed.py --benchmark-enable
 
-Within a group, the numbers in brackets are ratios to the fastest.
+Within a group, the numbers in brackets are ratios to the fastest. What each option costs stands in the table that
+examples/benchmark_table.py makes.
 """
 
 from __future__ import annotations
@@ -15,13 +16,25 @@ import gymnasium as gym
 import numpy as np
 import pyroomacoustics as pra
 import pytest
-from pyroomacoustics.directivities import CardioidFamily
+from pyroomacoustics.directivities import CardioidFamily, DirectionVector
 
-import auralnav_gym
-from auralnav_gym import Action, Pose, Scene
+from auralnav_gym import (
+    Action,
+    Babble,
+    MicrophoneArray,
+    Polygon,
+    Pose,
+    RandomLShape,
+    RandomRinging,
+    RandomRoom,
+    RandomShoeBox,
+    Scene,
+    ShoeBox,
+    Wander,
+)
 
-# No source is found and no wall is met, so that every step renders every source.
-PACING = (Action.TURN_LEFT, Action.FORWARD, Action.TURN_RIGHT, Action.BACKWARD)
+# There and back, so that no source is found and every step renders every source.
+PACING = (Action.TURN_LEFT, Action.FORWARD, Action.BACKWARD, Action.TURN_RIGHT)
 
 
 def make_env(env_id: str = "AuralNav-v0", **settings) -> gym.Env:
@@ -31,8 +44,15 @@ def make_env(env_id: str = "AuralNav-v0", **settings) -> gym.Env:
 
 
 def pace(env: gym.Env) -> Callable[[], None]:
-    actions = cycle(PACING)
-    return lambda: env.step(next(actions))
+    world = env.unwrapped
+    actions = cycle([world.actions.encode(action) for action in PACING])
+
+    def step() -> None:
+        env.step(next(actions))
+        if not world.on.all():  # a source that moves has come by
+            env.reset(seed=0)
+
+    return step
 
 
 def listening_poses(env: gym.Env) -> Iterator[Pose]:
@@ -91,19 +111,56 @@ def test_samples(benchmark, listen_seconds: float) -> None:
     benchmark(pace(make_env(listen_seconds=listen_seconds)))
 
 
+FIVE_CORNERS = ((0.0, 0.0), (8.0, 0.0), (9.0, 4.0), (6.0, 8.0), (0.0, 7.0))
+L_SHAPE = ((0.0, 0.0), (8.0, 0.0), (8.0, 4.0), (4.0, 4.0), (4.0, 8.0), (0.0, 8.0))
+SQUARE_ARRAY = MicrophoneArray(
+    [[0.05, 0.05, 0.0], [0.05, -0.05, 0.0], [-0.05, 0.05, 0.0], [-0.05, -0.05, 0.0]],
+    [CardioidFamily(DirectionVector(azimuth, 90), 0.5) for azimuth in (45, -45, 135, -135)],
+)
+MATERIALS = {"walls": "brickwork", "floor": "carpet_hairy", "ceiling": "gypsum_board"}
+
 SETTINGS = {
     "defaults": {},
-    "omni": {"ears": "omni"},
-    "polygon": {"room": auralnav_gym.Polygon(((0.0, 0.0), (8.0, 0.0), (9.0, 4.0), (6.0, 8.0), (0.0, 7.0)), height=3.0)},
+    # Ears
+    "omnidirectional ears": {"ears": "omni"},
+    "human ears": {"ears": "human"},
+    "four cardioids": {"ears": SQUARE_ARRAY},
+    # Rooms
     "2-D": {"room": (8.0, 8.0)},
-    "noise": {"noise_dbfs": -60.0},
-    "babble": {"background": 10.0},
-    "babble from 64 directions": {"background": auralnav_gym.Babble(num_directions=64)},
+    "polygon of five corners": {"room": Polygon(FIVE_CORNERS, height=3.0)},
+    "polygon of five corners, 2-D": {"room": Polygon(FIVE_CORNERS)},
+    "L-shape": {"room": Polygon(L_SHAPE, height=3.0)},
+    "L-shape, 2-D": {"room": Polygon(L_SHAPE)},
+    "random shoeboxes": {"room": RandomShoeBox()},
+    "random L-shapes": {"room": RandomLShape()},
+    "random polygons": {"room": RandomRoom()},
+    # Walls and air
+    "no reflections": {"max_order": 0},
     "order 8": {"max_order": 8},
+    "order 15": {"max_order": 15},
+    "materials": {"room": ShoeBox(materials=MATERIALS)},
+    "materials, order 15": {"room": ShoeBox(materials=MATERIALS, max_order=15)},
+    "air absorption": {"room": ShoeBox(air_absorption=True)},
+    "materials and air absorption": {"room": ShoeBox(materials=MATERIALS, air_absorption=True)},
+    # Sources
+    "1 source": {"num_sources": 1},
+    "4 sources": {"num_sources": 4},
+    "1 moving source": {"num_sources": 1, "source_motion": Wander()},
+    "2 moving sources": {"source_motion": Wander()},
+    "2 moving sources in an L-shape": {
+        "source_motion": Wander(),
+        "room": Polygon(L_SHAPE, height=3.0),
+    },
+    "intermittent sources": {"source_activity": RandomRinging()},
+    "1 source among 2 distractors": {"env_id": "AuralNav-Distractors-v0"},
+    "1 source among 2 distractors, told by example": {"env_id": "AuralNav-Distractors-v0", "goal": "example"},
+    # What else is heard and done
+    "babble": {"background": 10.0},
+    "babble from 64 directions": {"background": Babble(num_directions=64)},
+    "microphone noise": {"noise_dbfs": -60.0},
     "16 kHz": {"sample_rate": 16_000},
     "source audio": {"source_audio": True},
-    "one of three to find": {"env_id": "AuralNav-Distractors-v0"},
-    "and told by example": {"env_id": "AuralNav-Distractors-v0", "goal": "example"},
+    "continuous actions": {"actions": "continuous"},
 }
 
 
@@ -111,3 +168,9 @@ SETTINGS = {
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_settings(benchmark, settings: dict) -> None:
     benchmark(pace(make_env(**settings)))
+
+
+@pytest.mark.benchmark(group="one reset: settings")
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_reset_with_settings(benchmark, settings: dict) -> None:
+    benchmark(make_env(**settings).reset)
