@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -264,31 +264,6 @@ class _PlainArray:
 
     positions: np.ndarray = _PLACES  # type: ignore[assignment]
     directivities: PlainDirectivity | Sequence[PlainDirectivity | None] | None = None
-
-
-def _human() -> Ears:
-    from auralnav_gym.measured_ears import MeasuredEars  # which takes Ears from here
-
-    return MeasuredEars.kemar()
-
-
-EARS: Mapping[str, Callable[[], Ears]] = {"human": _human, "omni": OmniEars, "ortf": CardioidEars}
-
-
-def as_ears(ears: Ears | str) -> Ears:
-    """What the environment's ``ears=`` accepts: an :class:`Ears`, ``"ortf"``, ``"omni"`` or ``"human"``.
-
-    Raises:
-        TypeError: If ``ears`` is neither.
-        ValueError: If the name is unknown.
-    """
-    if isinstance(ears, Ears):
-        return ears
-    if not isinstance(ears, str):
-        raise TypeError(f"ears: expected an Ears object or one of {sorted(EARS)}, actual: {ears!r}")
-    if ears not in EARS:
-        raise ValueError(f"ears: expected an Ears object or one of {sorted(EARS)}, actual: {ears!r}")
-    return EARS[ears]()
 
 
 def require_positions(positions: np.ndarray) -> np.ndarray:

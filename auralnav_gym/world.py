@@ -18,10 +18,11 @@ import numpy as np
 
 from auralnav_gym.checks import require_whole
 from auralnav_gym.config import SHORTHAND, ConfigError, did_you_mean, from_plain, to_plain, to_text
-from auralnav_gym.ears import CardioidEars, Ears, as_ears
+from auralnav_gym.ears import CardioidEars, Ears
 from auralnav_gym.files import written_whole
 from auralnav_gym.motion import ActivitySampler, MotionSampler
 from auralnav_gym.movement import ActionScheme, Body, DiscreteActions, as_action_scheme
+from auralnav_gym.named_ears import as_ears
 from auralnav_gym.rooms import Room, RoomSampler, ShoeBox, as_room
 from auralnav_gym.scene import Babble, SceneSampler, as_background
 from auralnav_gym.scoring import Rewards, as_rewards

@@ -39,9 +39,10 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
 from auralnav_gym.acoustics import Listener
-from auralnav_gym.ears import Ears, as_ears
+from auralnav_gym.ears import Ears
 from auralnav_gym.files import written_whole
 from auralnav_gym.movement import Body, Pose
+from auralnav_gym.named_ears import as_ears
 from auralnav_gym.rooms import RandomShoeBox, ShoeBox
 from auralnav_gym.scene import Babble, Scene, SceneSampler
 from auralnav_gym.sounds import Sound, SoundBank, SoundFolder, SyntheticSounds

@@ -21,9 +21,9 @@ from scipy.special import eval_legendre, spherical_jn, spherical_yn
 
 from auralnav_gym import Ears, Pose, Scene, ShoeBox, Source, SyntheticSounds
 from auralnav_gym.acoustics import Listener
-from auralnav_gym.ears import as_ears
 from auralnav_gym.files import written_whole
 from auralnav_gym.hrir import find_onsets
+from auralnav_gym.named_ears import as_ears
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLE_RATE, SPEED, DISTANCE, HEAD_RADIUS = 8000, 343.0, 3.0, 0.0875

@@ -12,8 +12,9 @@ from pyroomacoustics.doa import GridSphere
 
 from auralnav_gym import Pose, Scene, ShoeBox, Source, SyntheticSounds
 from auralnav_gym.acoustics import Listener
-from auralnav_gym.ears import CardioidEars, MicrophoneArray, OmniEars, as_ears
+from auralnav_gym.ears import CardioidEars, MicrophoneArray, OmniEars
 from auralnav_gym.measured_ears import MeasuredEars
+from auralnav_gym.named_ears import as_ears
 
 RATE = 8000
 TRIANGLE = ((0.0, 0.1, 0.0), (0.0, -0.1, 0.0), (0.05, 0.0, 0.02))

@@ -19,8 +19,8 @@ from scipy.special import eval_legendre, spherical_jn, spherical_yn
 
 from auralnav_gym import Pose, Scene, ShoeBox, Source, SyntheticSounds
 from auralnav_gym.acoustics import Listener
-from auralnav_gym.ears import as_ears
 from auralnav_gym.measured_ears import MeasuredEars
+from auralnav_gym.named_ears import as_ears
 from auralnav_gym.world import World
 
 RADIUS, SPEED = 0.0875, 343.0

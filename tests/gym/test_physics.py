@@ -24,9 +24,10 @@ from pyroomacoustics.directivities import CardioidFamily, DirectionVector
 from scipy.signal import butter, sosfiltfilt
 
 from auralnav_gym.acoustics import Listener
-from auralnav_gym.ears import CardioidEars, Ears, MicrophoneArray, OmniEars, as_ears
+from auralnav_gym.ears import CardioidEars, Ears, MicrophoneArray, OmniEars
 from auralnav_gym.motion import Waypoints
 from auralnav_gym.movement import Pose
+from auralnav_gym.named_ears import as_ears
 from auralnav_gym.rooms import Polygon, Room, ShoeBox
 from auralnav_gym.scene import Scene, Source
 from auralnav_gym.sounds import Sound

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from auralnav_gym import SUITES
 from auralnav_gym.acoustics import Listener
-from auralnav_gym.ears import as_ears
+from auralnav_gym.named_ears import as_ears
 from auralnav_gym.scene import Scene
 from auralnav_gym.sounds import Sound, SoundBank, SyntheticSounds
 from auralnav_sb3 import (
