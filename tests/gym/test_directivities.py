@@ -98,7 +98,7 @@ def test_what_is_in_the_file() -> None:
         ({"type": "CardioidFamily", "orientation": [-2, 0, 0], "p": 1, "gain": 3}, CardioidFamily([-1, 0, 0], 1, 3)),
         (None, None),
     ],
-    ids=str,
+    ids=["cardioid", "omnidirectional", "family", "none"],
 )
 def test_written_by_hand_one_is_for_all(data: Any, expected: Any) -> None:
     directions = np.random.default_rng(0).standard_normal((3, 1, 2, 20))
