@@ -50,4 +50,5 @@ def test_it_saves_what_it_trained_with_a_card(
     table = [line for line in card.splitlines() if line.startswith("|")]
     assert len(table) >= 3
     assert "\n".join(table) in capsys.readouterr().out
-    assert json.loads(re.findall(r"```json\n(.*?)```", card, re.DOTALL)[0])["steps"] == 1
+    made_by = json.loads(re.findall(r"```json\n(.*?)```", card, re.DOTALL)[0])
+    assert made_by["configuration"]["pretraining"]["steps"] == 1

@@ -373,7 +373,7 @@ def test_a_copy_is_equal_and_cannot_be_written_to(kemar: MeasuredEars) -> None:
 def test_another_process_hears_the_same_bits(kemar: MeasuredEars) -> None:
     directions = both(directions_at(np.arange(0, 360, 7.3), 12.3))
     program = (
-        "import sys, pickle, auralnav_gym.ears as e;"
+        "import sys, pickle, auralnav_gym.named_ears as e;"
         "d = pickle.load(sys.stdin.buffer);"
         "sys.stdout.buffer.write(pickle.dumps(e.as_ears('human').filters(d, 8000)))"
     )
