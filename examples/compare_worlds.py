@@ -55,29 +55,28 @@ def main() -> None:
 
 
 def compare_agents(runs: Sequence[Run], episodes: int | None) -> str:
-    """What random, oracle and trained agents reach in each world of which there are runs."""
+    """A row for each world of which there are runs: what random, oracle and trained agents reach in it."""
     rows = []
     for world, recipe in RECIPES.items():
         trained = [run.evaluation for run in runs if run.name == world]
         if trained:
-            scripted = {"random": RandomAgent(), "oracle": OracleAgent()}
-            evaluations = {
-                name: [evaluate(agent, recipe.suite, num_episodes=episodes)] for name, agent in scripted.items()
-            }
-            evaluations[f"{recipe.algorithm}, {recipe.steps // 1000}k steps"] = trained
-            for name, group in evaluations.items():
-                rows.append(
-                    [world if name == "random" else "", name, *(_interval(group, metric) for metric in METRICS)]
-                )
+            random, oracle = (
+                [evaluate(agent, recipe.suite, num_episodes=episodes)] for agent in (RandomAgent(), OracleAgent())
+            )
+            scripted = [_interval(random, "success"), *(_interval(oracle, metric) for metric in ("success", "spl"))]
+            how = f"{recipe.algorithm}, {recipe.steps // 1000}k steps, {len(trained)} seeds"
+            rows.append([world, *scripted, how, *(_interval(trained, metric) for metric in METRICS)])
+    header = ["world", "random: success", "oracle: success", "oracle: SPL", "trained by", *METRICS.values()]
     note = (
-        "Means and 95 % bootstrap intervals over the episodes, for the trained agents over those of all their seeds "
+        "Means and 95 % bootstrap intervals over the episodes; for the trained agents over those of all their seeds "
         "together."
     )
-    return f"{markdown_table(['world', 'agent', *METRICS.values()], rows)}\n\n{note}" if rows else ""
+    return f"{markdown_table(header, rows)}\n\n{note}" if rows else ""
 
 
 def _interval(group: Sequence[Evaluation], metric: str) -> str:
-    return str(bootstrap_mean(np.concatenate([evaluation.values(metric) for evaluation in group])))
+    each = bootstrap_mean(np.concatenate([evaluation.values(metric) for evaluation in group]))
+    return f"{each.mean:.0f} [{each.low:.0f}, {each.high:.0f}]" if metric == "steps" else str(each)
 
 
 if __name__ == "__main__":

@@ -50,16 +50,12 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     printed = capsys.readouterr().out
     assert printed.strip() in (tmp_path / "results.md").read_text()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
-    start = rows.index(["world", "agent", "success", "SPL", "SNA", "actions"]) + 2
-    table = rows[start : start + 6]
-    assert [row[:2] for row in table] == [
-        ["AuralNav-Easy-v0", "random"],
-        ["", "oracle"],
-        ["", "DQN, 20k steps"],
-        ["AuralNav-Continuous-v0", "random"],
-        ["", "oracle"],
-        ["", "SAC, 20k steps"],
-    ]
-    assert [row[2].split()[0] for row in table[1::3]] == ["1.00", "1.00"]  # the oracle's success
-    assert [row[2].split()[0] for row in table[2::3]] == ["0.50", "0.50"]  # (0 + 1 + 2) of 6
+    easy, continuous = rows[-2:]
+    assert rows[-4][:5] == ["world", "random: success", "oracle: success", "oracle: SPL", "trained by"]
+    assert [easy[0], continuous[0]] == worlds
+    assert [easy[4], continuous[4]] == ["DQN, 20k steps, 3 seeds", "SAC, 20k steps, 3 seeds"]
+    for row in (easy, continuous):
+        assert row[2] == "1.00 [1.00, 1.00]"  # what the oracle is for
+        assert float(row[1].split()[0]) in (0.0, 0.5, 1.0)  # of two episodes
+        assert [cell.split()[0] for cell in row[5:]] == ["0.50", "0.25", "0.50", "20"]  # success: (0 + 1 + 2) of 6
     assert (tmp_path / "curves.png").stat().st_size > 0
