@@ -92,8 +92,9 @@ def test_impulse_responses_equal_those_of_pyroomacoustics(room: Room, ears: Ears
         for source in range(2):
             expected = reference.rir[ear][source]
             actual = responses[source, ear]
-            # Single precision: the last bit of a delay is worth 1e-5.
-            assert relative_error(actual[: len(expected)], expected) < 2e-5
+            # In a polygon images are found by other roundings; the last bit of a delay is worth 1e-5.
+            tolerance = 1e-5 if isinstance(room, ShoeBox) else 2e-5
+            assert relative_error(actual[: len(expected)], expected) < tolerance
             assert not actual[len(expected) :].any()
 
 
