@@ -336,7 +336,9 @@ def _describe(scene: Scene) -> list[Any]:
 
 def _describe_room(room: Room) -> list[Any]:
     ceiling = None if room.ceiling is None else _rounded([room.ceiling])
-    walls = room.materials if room.absorption is None else _rounded([room.absorption])
+    # Equal rooms may name their surfaces in any order.
+    materials = sorted(room.materials.items()) if isinstance(room.materials, Mapping) else room.materials
+    walls = materials if room.absorption is None else _rounded([room.absorption])
     air = ["air absorption"] if room.air_absorption else []
     return [_rounded(room.corners.ravel()), ceiling, walls, room.max_order, *air]
 
@@ -398,7 +400,7 @@ FINGERPRINTS: Mapping[str, str] = MappingProxyType(
         "babble-v1": "608e40382bf140fe3e7cf62e95b571a4f69f609335070276dc16a9c9c3786580",
         "easy-v1": "347260453ea9bc7f2880a42bbc6db2d27bc8705a15cec5a64bfdae44ac41333b",
         "anechoic-v1": "75ad0cd505591eb41ebe7f1d7d527e620161801f4b6645898368cfa25743a3dc",
-        "materials-v1": "fa55f1b5fd7d0125c3c5dee180f8d894cdeb78a2b669ff779cb8f99d188e0a90",
+        "materials-v1": "34c58279e1899f74bf96c3c92e300ed5a12a9747ffc9846217b5d813e4319f71",
         "l-shape-v1": "31d8cad377be08afe3183497ff4327dca9ded6a60e711f13b9d7555ff858a902",
         "moving-v1": "cf3299b811a25f600ea4d195e53e031009dd14c7bc1cf17926ae52475f2c6d75",
         "alarms-v1": "02837aa734d484ee2b0954c6ed67086ce7556fc869642e7cfde5a6e7187650f4",

@@ -470,3 +470,12 @@ def test_the_name_tells_the_sounds_apart(recordings: Path, bank: SoundBank) -> N
 def test_bad_names(arguments: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_suite(*arguments)
+
+
+def test_the_order_in_which_surfaces_are_named_makes_no_difference(bank: SoundBank) -> None:
+    materials = {"walls": "brickwork", "floor": "carpet_cotton", "ceiling": "ceiling_plasterboard"}
+    fingerprints = {
+        Suite("s", seeds=(1,), env_kwargs={"room": ShoeBox((6, 5, 3), materials=named)}, sounds=bank).fingerprint()
+        for named in (materials, dict(reversed(materials.items())), {**materials, "floor": "brickwork"})
+    }
+    assert len(fingerprints) == 2  # the floor does
