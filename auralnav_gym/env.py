@@ -13,10 +13,12 @@ from gymnasium.error import ResetNeeded
 from auralnav_gym.acoustics import Listener
 from auralnav_gym.movement import Pose, chord, walk
 from auralnav_gym.planning import shortest_and_fewest
-from auralnav_gym.rendering import Renderer
+from auralnav_gym.recording import Snapshot, stereo
+from auralnav_gym.rendering import PlanPainter
 from auralnav_gym.rooms import Room
 from auralnav_gym.scene import Scene
 from auralnav_gym.scoring import reward_terms, sna, spl
+from auralnav_gym.window import Window
 from auralnav_gym.world import World
 
 
@@ -147,7 +149,13 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], Any]):
 
     Args:
         world: The :class:`World` to start from; None: the defaults. ``env.unwrapped.config`` is what came of it.
-        render_mode: None, ``"rgb_array"`` or ``"human"``.
+        render_mode: How the room is shown, from above, with the sources, the agent and its path. None: not at all.
+            ``"rgb_array"``: ``render()`` returns a picture, (672, 608, 3) uint8. ``"human"``: in a window, at real
+            speed, with sound: ``reset`` and every ``step`` show the agent on its way to where it is now, play what its
+            left and right ear hear there, and return while that sounds, so that there is no gap where the next step
+            comes within ``seconds_per_action``. Closing the window lets the episode go on unseen. Through ``gym.make``
+            also ``"rgb_array_list"``: ``render()`` returns the pictures of all steps since the last call.
+            ``env.metadata["render_fps"]`` is that of real time, so that Gymnasium's ``RecordVideo`` keeps to it.
         **settings: Arguments of :class:`World`, which go over ``world``.
 
     Raises:
@@ -157,7 +165,7 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], Any]):
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium declares it so)
         "render_modes": ["human", "rgb_array"],
-        "render_fps": 8,
+        "render_fps": 2.0,  # of the defaults; every environment has its own
     }
 
     def __init__(self, *, world: World | None = None, render_mode: str | None = None, **settings: Any) -> None:
@@ -172,10 +180,18 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], Any]):
         self.kinds = self._sampler.sounds.kinds
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(
-                f"render_mode: expected None or one of {self.metadata['render_modes']}, actual: {render_mode!r}"
+                f"render_mode: expected None or one of {self.metadata['render_modes']}, actual: {render_mode!r}. "
+                'Lists of pictures are made by gym.make(..., render_mode="rgb_array_list").'
             )
         self.render_mode = render_mode
-        self._renderer: Renderer | None = None
+        self.metadata = {
+            "render_modes": list(self.metadata["render_modes"]),
+            "render_fps": 1 / self.seconds_per_action,
+        }
+        self._painter: PlanPainter | None = None
+        self._window: Window | None = None
+        self._shown: Snapshot | None = None
+        self._is_watched = render_mode == "human"
 
         heard = spaces.Box(-1.0, 1.0, (len(self.ears.positions), self.num_samples), np.float32)
         num_known = 4 * self.config.pose + 2 * self.config.motion
@@ -200,6 +216,23 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], Any]):
         return self._scene
 
     @property
+    def snapshot(self) -> Snapshot:
+        """The episode as it stands, for pictures and recordings; later steps do not change it.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+        """
+        return Snapshot(
+            self.scene,
+            self.body,
+            tuple(self.path),
+            self.on.copy(),
+            self._listener.ear_positions(self.pose),
+            self.source_positions.copy(),
+            self._num_touched,
+        )
+
+    @property
     def seconds_per_action(self) -> float:
         """How long an action lasts: what is heard at a step, in whole samples."""
         return self.num_samples / self.sample_rate
@@ -222,9 +255,11 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], Any]):
         if scene is None:
             scene = self._sampler.sample(self.np_random)
         self._begin(scene)
-        if self.render_mode == "human":
-            self.render()
-        return self._observe(), self._get_info()
+        self._shown = None
+        observation, info = self._observe(), self._get_info()
+        if self._is_watched:
+            self._show(observation["audio"])
+        return observation, info
 
     def step(self, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Act, then listen.
@@ -255,27 +290,40 @@ class AuralNavEnv(gym.Env[dict[str, np.ndarray], Any]):
         )
         observation, info = self._observe(), self._get_info()
         info["rewards"] = terms
-        if self.render_mode == "human":
-            self.render()
+        if self._is_watched:
+            self._show(observation["audio"])
         return observation, sum(terms.values()), self._is_success or self._is_failure, False, info
 
     def render(self) -> np.ndarray | None:
-        """The room from above, (H, W, 3) uint8; None where a window shows it or no render mode is set."""
+        """The room from above, (H, W, 3) uint8; None where a window shows it already or no render mode is set."""
         if self.render_mode is None:
             gym.logger.warn('render() does nothing without a render mode: gym.make(..., render_mode="rgb_array").')
             return None
-        if self._renderer is None:
-            self._renderer = Renderer(self.render_mode, self.metadata["render_fps"])
-        ears = self._listener.ear_positions(self.pose)
-        return self._renderer.render(
-            self.scene, self.pose, self.path, self.on, self.body, ears, self.source_positions, self._num_touched
-        )
+        snapshot = self.snapshot
+        return self._plan_painter().paint(snapshot) if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
-        """Close the window, if there is one."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        """Close the window, if there is one, when the last sound has been heard to its end."""
+        if self._window is not None:
+            self._window.wait()
+            self._window.close()
+            self._window = None
+
+    def _plan_painter(self) -> PlanPainter:
+        if self._painter is None:
+            self._painter = PlanPainter()
+        return self._painter
+
+    def _show(self, audio: np.ndarray) -> None:
+        if self._window is None:
+            self._window = Window(sample_rate=self.sample_rate)
+        before, self._shown = self._shown, self.snapshot
+        self._window.show_moment(self._plan_painter().paint, before, self._shown, stereo(audio))
+        pressed = self._window.keys()
+        if "close" in pressed:
+            gym.logger.warn("The window was closed: the episode goes on unseen.")
+            self._window.close()
+            self._window, self._is_watched = None, False
 
     def _begin(self, scene: Scene) -> None:
         source_x, source_y = scene.source_positions[:, :2].T

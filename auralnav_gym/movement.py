@@ -99,6 +99,17 @@ class ActionScheme(ABC):
     def encode(self, action: Action) -> Any:
         """The element of :attr:`space` that does what one of the four discrete actions does."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A few letters for each of the actions to choose from, or for each number that an action consists of."""
+        return ()
+
+    def describe(self, action: Any) -> str:
+        """An action in a few words, such as "0.50 forward, 0.20 left": shares of a whole step and of a whole turn."""
+        forward, turn = self.parse(action)
+        walks = f"{abs(forward):.2f} {'forward' if forward >= 0 else 'backward'}"
+        return f"{walks}, {abs(turn):.2f} {'left' if turn >= 0 else 'right'}"
+
 
 @dataclass(frozen=True)
 class DiscreteActions(ActionScheme):
@@ -121,6 +132,16 @@ class DiscreteActions(ActionScheme):
     def encode(self, action: Action) -> int:
         """The number of the action."""
         return int(action)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the four: "forward", "backward", "turn right", "turn left"."""
+        return tuple(action.name.lower().replace("_", " ") for action in Action)
+
+    def describe(self, action: Any) -> str:
+        """The name of the action."""
+        self.parse(action)
+        return self.names[int(action)]
 
 
 @dataclass(frozen=True)
@@ -150,6 +171,11 @@ class ContinuousActions(ActionScheme):
     def encode(self, action: Action) -> np.ndarray:
         """(2,) float32."""
         return np.array(_SHARES[action], dtype=np.float32)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the two numbers: "forward", "turn"."""
+        return "forward", "turn"
 
 
 ACTION_SCHEMES = {"discrete": DiscreteActions, "continuous": ContinuousActions}

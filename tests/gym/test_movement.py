@@ -151,3 +151,33 @@ def test_a_heading_that_rounds_to_half_a_turn_is_the_other_half() -> None:
         pose = move(pose, action, HALL, BODY)
     assert -math.pi <= pose.heading < math.pi
     assert math.remainder(pose.heading - math.pi, 2 * math.pi) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_words_for_an_action_say_what_it_does() -> None:
+    """In each scheme: forward and backward along the heading, left counter-clockwise."""
+    start = Pose(500.0, 500.0, 0.0)
+    discrete = DiscreteActions()
+    for number, name in enumerate(discrete.names):
+        after = walk(start, *discrete.parse(number), HALL, BODY)
+        assert discrete.describe(number) == name
+        seen = {
+            "forward": after.x > start.x,
+            "backward": after.x < start.x,
+            "turn left": after.heading > 0,
+            "turn right": after.heading < 0,
+        }
+        assert [word for word, is_so in seen.items() if is_so] == [name]
+    assert ContinuousActions().names == ("forward", "turn")
+    assert ContinuousActions().describe(np.array([-0.5, 0.25])) == "0.50 backward, 0.25 left"
+    assert ContinuousActions().describe(np.array([1.0, -0.25])) == "1.00 forward, 0.25 right"
+
+
+def test_actions_of_ones_own_are_put_into_words() -> None:
+    assert Sideways().names == ()
+    assert Sideways().describe(0) == "1.00 forward, 1.00 right"
+
+
+@pytest.mark.parametrize("scheme", [DiscreteActions(), ContinuousActions()], ids=["discrete", "continuous"])
+def test_there_are_no_words_for_what_is_no_action(scheme: ActionScheme) -> None:
+    with pytest.raises(ValueError, match=r"^action: expected"):
+        scheme.describe(7)

@@ -8,18 +8,19 @@ import math
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium.error import DependencyNotInstalled
-from scipy import ndimage
+from scipy import ndimage, signal
 
 from auralnav_gym import rendering
 from auralnav_gym.movement import Action, Body, Pose, move
-from auralnav_gym.rendering import Renderer, draw, draw_background
+from auralnav_gym.recording import Snapshot
+from auralnav_gym.rendering import PlanPainter, draw, draw_background, glide_seconds, on_the_way
 from auralnav_gym.rooms import Polygon, Room, ShoeBox
 from auralnav_gym.scene import Scene, Source
 from auralnav_gym.sounds import Sound
@@ -113,23 +114,32 @@ class Picture:
         return np.array([self.metres(pixel) for pixel in np.stack([columns, rows], axis=1) + 0.5])
 
 
-def take(
+def snapshot_of(
     scene: Scene,
-    pose: Pose | None = None,
     path: Sequence[Pose] | None = None,
     on: Sequence[bool] | None = None,
     body: Body | None = None,
     ears: np.ndarray | None = None,
-    **now: Any,
-) -> Picture:
-    """A picture of a scene, at its start unless told otherwise."""
-    pose = pose or scene.pose
-    on_array = np.ones(len(scene.sources), dtype=bool) if on is None else np.array(on)
-    frame = Renderer("rgb_array", fps=10).render(
-        scene, pose, path or [scene.pose], on_array, body or Body(), ears_of(pose) if ears is None else ears, **now
+    source_positions: np.ndarray | None = None,
+    num_touched: int = 0,
+) -> Snapshot:
+    """An episode, at its start unless told otherwise."""
+    path = path or [scene.pose]
+    return Snapshot(
+        scene,
+        body or Body(),
+        tuple(path),
+        np.ones(len(scene.sources), dtype=bool) if on is None else np.array(on),
+        ears_of(path[-1]) if ears is None else ears,
+        scene.source_positions if source_positions is None else source_positions,
+        num_touched,
     )
-    assert frame is not None
-    return Picture(frame, scene.room)
+
+
+def take(scene: Scene, pose: Pose | None = None, **state: Any) -> Picture:
+    """A picture of a scene, with the state that :func:`snapshot_of` takes; or of one that starts at ``pose``."""
+    state.setdefault("path", [pose or scene.pose])
+    return Picture(PlanPainter().paint(snapshot_of(scene, **state)), scene.room)
 
 
 def in_room(room: Room, x: float, y: float) -> tuple[float, float]:
@@ -140,13 +150,6 @@ def in_room(room: Room, x: float, y: float) -> tuple[float, float]:
 
 def default_scene(room: Room = SQUARE) -> Scene:
     return make_scene(room, [in_room(room, 0.3, 0.85), in_room(room, 0.6, 0.4)], Pose(*in_room(room, 0.2, 0.2), 0.4))
-
-
-def frame_of(renderer: Renderer, scene: Scene, on: np.ndarray, path: Sequence[Pose] | None = None) -> np.ndarray:
-    path = path or [scene.pose]
-    frame = renderer.render(scene, path[-1], path, on, Body(), ears_of(path[-1]))
-    assert frame is not None
-    return frame
 
 
 # ==== The room ====
@@ -250,6 +253,22 @@ def test_body_larger_than_the_least_head_is_drawn_to_scale() -> None:
     assert below == pytest.approx(0.6, abs=1.5 / picture.scales[1])
 
 
+def test_a_beam_shows_the_heading_and_ends_at_walls() -> None:
+    def seen(x: float, heading: float) -> Picture:
+        return take(make_scene(SQUARE, [(1.0, 7.0)], Pose(4.3, 4.5, 0.0)), path=[Pose(x, 4.5, heading)], on=[False])
+
+    open_floor = seen(4.3, 0.0)
+    ahead = [open_floor.colour((4.3 + distance, 4.5)) for distance in (0.36, 0.42, 0.48, 0.54)]
+    assert ahead == sorted(ahead)  # it fades
+    assert ahead[-1] != rendering.FLOOR
+    assert open_floor.colour((4.3 - 0.36, 4.5)) == rendering.FLOOR
+    assert open_floor.colour((4.3 + 0.36, 4.9)) == rendering.FLOOR
+    at_wall = seen(7.7, 0.0)
+    away = seen(7.7, math.pi)
+    beyond = np.s_[: rendering.PLAN_SIZE, int(at_wall.place((8.0, 4.5))[0]) + 1 :]
+    np.testing.assert_array_equal(at_wall.frame[beyond], away.frame[beyond])
+
+
 # ==== Sources ====
 
 
@@ -302,6 +321,35 @@ def test_only_sounding_sources_send_waves() -> None:
 
     assert np.ptp(around(True), axis=0).max() > 30
     assert np.ptp(around(False), axis=0).max() == 0
+
+
+def ring_radii(phase: float) -> np.ndarray:
+    """How far the rings of a sounding source are from its middle, pixels, to the right of it."""
+    at = (4.5, 4.5)
+    scene = make_scene(SQUARE, [at], Pose(1.0, 1.0, 0.0))
+    frame = PlanPainter().paint(snapshot_of(scene), phase)
+    x, y = Picture(frame, SQUARE).place(at)
+    row = frame[int(y), int(x) + 11 : int(x) + 32].astype(float)  # beyond the disc of the source, within its reach
+    peaks, _ = signal.find_peaks(np.abs(row - row[-1]).sum(axis=1), prominence=10)
+    return 11 + peaks + 0.5 - x % 1
+
+
+def test_rings_leave_a_source_with_the_phase() -> None:
+    first, later = ring_radii(0.6), ring_radii(0.85)
+    assert len(first) >= 2
+    spacing = np.diff(first).mean()
+    np.testing.assert_allclose(np.diff(first), spacing, atol=1)
+    np.testing.assert_allclose(later[: len(first)] - first[: len(later)], spacing / 4, atol=1)
+    # At the end of its way a ring is where the next one begins, and it has faded: the motion goes round.
+    np.testing.assert_allclose(ring_radii(0.999)[:1], ring_radii(0.0)[:1], atol=1)
+
+
+def test_rings_are_a_third_farther_with_every_action() -> None:
+    scene = default_scene()
+    for num_actions in range(4):
+        snapshot = snapshot_of(scene, [scene.pose] * (num_actions + 1))
+        expected = PlanPainter().paint(snapshot, (num_actions + 1) / 3 % 1)
+        np.testing.assert_array_equal(PlanPainter().paint(snapshot), expected)
 
 
 # ==== Distractors ====
@@ -391,7 +439,7 @@ def test_path_is_drawn_darker_the_later() -> None:
     places = [(1.3, 1.4), (2.6, 1.4), (2.6, 2.7), (6.3, 2.7), (6.3, 7.3)]
     path = [Pose(x, y, 0.0) for x, y in places]
     scene = make_scene(SQUARE, [(1.5, 6.5)], path[0])
-    walked, still = take(scene, pose=path[-1], path=path), take(scene, pose=path[-1], path=path[:1])
+    walked, still = take(scene, path=path), take(scene, path=path[-1:])
     brightness = []
     for (x0, y0), (x1, y1) in itertools.pairwise(places):
         middle = (0.45 * x0 + 0.55 * x1, 0.45 * y0 + 0.55 * y1)
@@ -402,15 +450,37 @@ def test_path_is_drawn_darker_the_later() -> None:
     assert brightness[0] > brightness[-1]
 
 
-def test_turning_on_the_spot_and_an_empty_path_draw_nothing_new() -> None:
+def test_turning_on_the_spot_draws_nothing_new() -> None:
     scene = default_scene()
     turned = [scene.pose, Pose(scene.pose.x, scene.pose.y, 1.0), Pose(scene.pose.x, scene.pose.y, 2.0)]
     elsewhere = Pose(6.0, 6.0, 0.0)
     plan = slice(rendering.PLAN_SIZE)
-    once, thrice = (take(scene, pose=elsewhere, path=path, on=[False, False]) for path in (turned[:1], turned))
+    once, thrice = (take(scene, path=[*path, elsewhere], on=[False, False]) for path in (turned[:1], turned))
     np.testing.assert_array_equal(once.frame[plan], thrice.frame[plan])
-    empty = draw(scene, elsewhere, [], np.array([False, False]), Body(), ears_of(elsewhere))
-    assert empty.get_size() == rendering.FRAME_SIZE
+
+
+# ==== On the way ====
+
+
+def test_the_agent_glides_and_then_stands() -> None:
+    scene = default_scene()
+    before = snapshot_of(scene, [Pose(2.0, 2.0, 3.0)], source_positions=np.array([[1.0, 7.0], [5.0, 3.0]]))
+    path = [Pose(2.0, 2.0, 3.0), Pose(2.5, 3.0, -3.0)]
+    after = snapshot_of(scene, path, source_positions=np.array([[1.2, 7.0], [5.0, 3.0]]))
+    assert glide_seconds(0.5) == 0.2
+    assert glide_seconds(0.3) == pytest.approx(0.12)  # 40 %
+    for time in (0.2, 0.3, 0.5):
+        assert on_the_way(before, after, time, 0.5) is after
+    assert on_the_way(None, after, 0.0, 0.5) is after
+    start, middle = (on_the_way(before, after, time, 0.5) for time in (0.0, 0.1))
+    assert start.pose.position == pytest.approx((2.0, 2.0))
+    assert middle.pose.position == pytest.approx((2.25, 2.5))
+    assert math.cos(middle.pose.heading) == pytest.approx(-1.0)  # the shorter way round
+    np.testing.assert_allclose(middle.source_positions[0], (1.1, 7.0))
+    walked = [on_the_way(before, after, time, 0.5).pose.x for time in np.linspace(0, 0.2, 21)]
+    steps = np.diff(walked)
+    assert (steps > 0).all()
+    assert steps[[0, -1]].max() < 0.25 * steps.max()  # slow at both ends
 
 
 # ==== What is written ====
@@ -428,14 +498,14 @@ class Written:
 def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
     """Everything that is written into pictures from now on."""
     notes: list[Written] = []
-    write = rendering._Canvas.text
+    write = rendering.Canvas.text
 
-    def note(self: object, text: str, left: float, middle: float, *args: object) -> float:
-        right = write(self, text, left, middle, *args)  # type: ignore[arg-type]
+    def note(self: object, text: str, left: float, middle: float, *args: object, **kwargs: object) -> float:
+        right = write(self, text, left, middle, *args, **kwargs)  # type: ignore[arg-type]
         notes.append(Written(text, left, right, middle))
         return right
 
-    monkeypatch.setattr(rendering._Canvas, "text", note)
+    monkeypatch.setattr(rendering.Canvas, "text", note)
     return notes
 
 
@@ -444,7 +514,7 @@ def test_status_line_counts(written: list[Written]) -> None:
     path = [scene.pose]
     for action in (Action.FORWARD, Action.FORWARD, Action.TURN_LEFT, Action.FORWARD):
         path.append(move(path[-1], action, SQUARE, Body(step_size=0.5)))
-    take(scene, pose=path[-1], path=path, on=[True, False, True], body=Body(capture_radius=1.25))
+    take(scene, path=path, on=[True, False, True], body=Body(capture_radius=1.25))
     texts = [note.text for note in written]
     assert "found 1 of 3" in texts
     assert "4 actions, 1.5 m walked" in texts
@@ -486,7 +556,7 @@ def test_names_stay_on_the_floor_and_apart(
     scene = make_scene(room, places, Pose(*in_room(room, 0.5, 0.5), 0.0))
     picture = take(make_scene(room, [in_room(room, 0.5, 0.5)], scene.pose))  # with nothing drawn over its walls
     written.clear()
-    frame_of(Renderer("rgb_array", fps=10), scene, np.ones(len(places), dtype=bool))
+    PlanPainter().paint(snapshot_of(scene))
     names = {source.sound.name for source in scene.sources}
     labels = [note for note in written if note.text in names]
     assert len(labels) == len(places)
@@ -505,12 +575,12 @@ def test_names_stay_on_the_floor_and_apart(
 @every_room
 def test_frames_of_an_episode_have_one_shape_and_type(room: Room) -> None:
     scene = default_scene(room)
-    renderer = Renderer("rgb_array", fps=10)
+    painter = PlanPainter()
     path, on = [scene.pose], np.array([True, True])
     for action in [Action.FORWARD, Action.TURN_LEFT, Action.FORWARD, Action.BACKWARD, Action.TURN_RIGHT]:
         path.append(move(path[-1], action, room, Body()))
         on[0] = len(path) < 4
-        frame = frame_of(renderer, scene, on, path)
+        frame = painter.paint(snapshot_of(scene, path, on))
         assert frame.shape == (672, 608, 3)
         assert frame.dtype == np.uint8
         assert frame.flags.c_contiguous
@@ -520,154 +590,80 @@ def test_frames_of_an_episode_have_one_shape_and_type(room: Room) -> None:
 def test_equal_states_give_equal_pixels() -> None:
     """Whatever was drawn before, and with the background kept or drawn anew."""
     scene, other = default_scene(), default_scene(PENTAGON)
-    on = np.array([True, True])
     path = [scene.pose, move(scene.pose, Action.FORWARD, SQUARE, Body())]
-    expected = frame_of(Renderer("rgb_array", fps=10), scene, on, path)
+    snapshot = snapshot_of(scene, path)
+    expected = PlanPainter().paint(snapshot)
 
-    renderer = Renderer("rgb_array", fps=30)
-    frame_of(renderer, other, np.array([False, True]))
-    frame_of(renderer, scene, np.array([True, False]), path)
-    np.testing.assert_array_equal(frame_of(renderer, scene, on, path), expected)
-    frame_of(renderer, scene, on, path)[:] = 0
-    np.testing.assert_array_equal(frame_of(renderer, scene, on, path), expected)
+    painter = PlanPainter()
+    painter.paint(snapshot_of(other, on=[False, True]))
+    painter.paint(snapshot_of(scene, path, on=[True, False]))
+    np.testing.assert_array_equal(painter.paint(snapshot), expected)
+    painter.paint(snapshot)[:] = 0
+    np.testing.assert_array_equal(painter.paint(snapshot), expected)
 
-    arguments = (scene, path[-1], path, on, Body(), ears_of(path[-1]))
-    background = draw_background(scene, on, Body())
-    for surface in (draw(*arguments), draw(*arguments, background), draw(*arguments, background)):
+    background = draw_background(snapshot)
+    for surface in (draw(snapshot), draw(snapshot, background), draw(snapshot, background)):
         np.testing.assert_array_equal(pygame.surfarray.array3d(surface).swapaxes(0, 1), expected)
 
 
 def test_a_source_found_in_place_is_noticed() -> None:
-    """The environment changes its array `on` in place: a renderer that kept the array would see no change."""
+    """The environment changes its array `on` in place: a painter that kept the array would see no change."""
     scene, on = default_scene(), np.array([True, True])
-    renderer = Renderer("rgb_array", fps=10)
-    frame_of(renderer, scene, on)
+    painter, snapshot = PlanPainter(), snapshot_of(scene)
+    painter.paint(replace(snapshot, on=on))
     on[0] = False
-    expected = frame_of(Renderer("rgb_array", fps=10), scene, np.array([False, True]))
-    np.testing.assert_array_equal(frame_of(renderer, scene, on), expected)
+    expected = take(scene, on=[False, True]).frame
+    np.testing.assert_array_equal(painter.paint(replace(snapshot, on=on)), expected)
 
 
 def test_another_capture_radius_is_noticed() -> None:
-    scene, on = default_scene(), np.array([True, True])
-    renderer = Renderer("rgb_array", fps=10)
-    frame_of(renderer, scene, on)
-    frame = renderer.render(scene, scene.pose, [scene.pose], on, Body(capture_radius=1.5), ears_of(scene.pose))
-    assert frame is not None
+    scene = default_scene()
+    painter = PlanPainter()
+    painter.paint(snapshot_of(scene))
+    frame = painter.paint(snapshot_of(scene, body=Body(capture_radius=1.5)))
     np.testing.assert_array_equal(frame, take(scene, body=Body(capture_radius=1.5)).frame)
     assert not np.array_equal(frame, take(scene).frame)
 
 
 @pytest.mark.parametrize(
-    "duplicate", [copy.deepcopy, lambda renderer: pickle.loads(pickle.dumps(renderer))], ids=["deepcopy", "pickle"]
+    "duplicate", [copy.deepcopy, lambda painter: pickle.loads(pickle.dumps(painter))], ids=["deepcopy", "pickle"]
 )
-def test_renderer_can_be_copied_in_mid_episode(duplicate) -> None:  # type: ignore[no-untyped-def]
-    scene, on = default_scene(), np.array([True, True])
-    renderer = Renderer("rgb_array", fps=10)
-    expected = frame_of(renderer, scene, on)
-    np.testing.assert_array_equal(frame_of(duplicate(renderer), scene, on), expected)
+def test_painter_can_be_copied_in_mid_episode(duplicate) -> None:  # type: ignore[no-untyped-def]
+    painter, snapshot = PlanPainter(), snapshot_of(default_scene())
+    expected = painter.paint(snapshot)
+    np.testing.assert_array_equal(duplicate(painter).paint(snapshot), expected)
 
 
-# ==== Displays and windows ====
-
-
-@pytest.fixture
-def no_display(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without a screen, on which opening a display fails."""
+def test_no_display_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     pygame.quit()
     monkeypatch.setenv("SDL_VIDEODRIVER", "no-such-driver")
-
-
-@pytest.fixture
-def dummy_display(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    pygame.quit()
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    yield
-    pygame.quit()
-
-
-@pytest.mark.usefixtures("no_display")
-def test_rgb_array_needs_no_display() -> None:
     with pytest.raises(pygame.error):
         pygame.display.init()
-    renderer = Renderer("rgb_array", fps=10)
-    frame_of(renderer, default_scene(), np.array([True, True]))
-    assert not pygame.display.get_init()
-    renderer.close()
-
-
-def show(renderer: Renderer, scene: Scene) -> None:
-    on = np.ones(len(scene.sources), dtype=bool)
-    assert renderer.render(scene, scene.pose, [scene.pose], on, Body(), ears_of(scene.pose)) is None
-
-
-def shown() -> np.ndarray:
-    return pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
-
-
-@pytest.mark.usefixtures("dummy_display")
-def test_human_mode_opens_a_window_at_the_first_frame_and_closes_it() -> None:
-    renderer = Renderer("human", fps=1000)
-    assert not pygame.display.get_init()
-    for scene in (default_scene(), default_scene(PENTAGON), default_scene(PENTAGON)):
-        show(renderer, scene)
-        np.testing.assert_array_equal(shown(), take(scene).frame)
-    renderer.close()
-    assert not pygame.display.get_init()
-    renderer.close()
-    show(renderer, default_scene())
-    assert pygame.display.get_init()
-    renderer.close()
+    take(default_scene())
     assert not pygame.display.get_init()
 
 
-@pytest.mark.usefixtures("dummy_display")
-def test_human_mode_keeps_to_the_frame_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks: list[float] = []
-
-    class Clock:
-        def tick(self, fps: float) -> None:
-            ticks.append(fps)
-
-    monkeypatch.setattr(pygame.time, "Clock", Clock)
-    renderer = Renderer("human", fps=4)
-    show(renderer, default_scene())
-    show(renderer, default_scene())
-    renderer.close()
-    assert ticks == [4, 4]
-
-
-@pytest.mark.usefixtures("dummy_display")
-def test_other_users_of_pygame_do_no_harm_and_come_to_none() -> None:
-    """Gymnasium's own environments call pygame.quit() when they close, which ends fonts and windows everywhere."""
-    scene, on = default_scene(), np.array([True, True])
-    human, picture = Renderer("human", fps=1000), Renderer("rgb_array", fps=10)
-    show(human, scene)
-    expected = frame_of(picture, scene, on)
-    picture.close()
-    assert pygame.display.get_init(), "closing a renderer without a window closed the window of another"
+def test_other_users_of_pygame_do_no_harm() -> None:
+    """Gymnasium's own environments call pygame.quit() when they close, which ends fonts everywhere."""
+    painter, snapshot = PlanPainter(), snapshot_of(default_scene())
+    expected = painter.paint(snapshot)
     pygame.quit()
-    np.testing.assert_array_equal(frame_of(picture, scene, on), expected)
-    show(human, scene)
-    np.testing.assert_array_equal(shown(), expected)
-    human.close()
+    np.testing.assert_array_equal(painter.paint(snapshot), expected)
 
 
 # ==== Refusals ====
 
 
-@pytest.mark.parametrize("mode", ["rgb_array", "human"])
-def test_missing_pygame_names_the_command(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pygame", None)
+@pytest.mark.parametrize("package", ["pygame", "matplotlib"])
+def test_missing_packages_name_the_command(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    name = {
+        "pygame": "pygame-ce is not installed, and rendering needs it",
+        "matplotlib": "Matplotlib is not installed, and rendering needs its fonts",
+    }[package]
     with pytest.raises(DependencyNotInstalled) as caught:
-        Renderer(mode, fps=10)
-    assert str(caught.value) == (
-        'pygame-ce is not installed, and rendering needs it. Run `pip install "auralnav[render]"`.'
-    )
-
-
-def test_unknown_mode() -> None:
-    with pytest.raises(ValueError, match=r'^render_mode: expected "rgb_array" or "human", actual: .ansi.$'):
-        Renderer("ansi", fps=10)
+        take(default_scene())
+    assert str(caught.value) == f'{name}. Run `pip install "auralnav[render]"`.'
 
 
 def test_pygame_is_not_imported_before_it_is_needed() -> None:
