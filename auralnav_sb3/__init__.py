@@ -1,11 +1,12 @@
 """The learner of AuralNav: separated spatial cues for Stable-Baselines3."""
 
-from auralnav_sb3.callbacks import ProgressCallback
+from auralnav_sb3.callbacks import EvaluationCallback, ProgressCallback, RolloutCallback
 from auralnav_sb3.conversion import to_audio, to_cues
-from auralnav_sb3.evaluation import Evaluation, evaluate, senses_of, table
+from auralnav_sb3.evaluation import Evaluation, evaluate, senses_of, table, wrap_like
 from auralnav_sb3.experiments import Run, plot_curves, run_all, to_csv, to_markdown
 from auralnav_sb3.extractor import Normalization, SeparatedCuesExtractor, extract_features, extractor_kwargs
 from auralnav_sb3.optimizers import SeparatorAdam
+from auralnav_sb3.perception import ModelPerceiver, action_values, perceive
 from auralnav_sb3.pretrained import agent_card, agent_names, load_agent, save_agent
 from auralnav_sb3.pretraining import (
     PRETRAININGS,
@@ -20,6 +21,7 @@ from auralnav_sb3.pretraining import (
     separation_loss,
 )
 from auralnav_sb3.provenance import Provenance
+from auralnav_sb3.recordings import record
 from auralnav_sb3.replay import AudioReplayBuffer
 from auralnav_sb3.separation import (
     Separator,
@@ -44,7 +46,6 @@ from auralnav_sb3.training import (
     RECIPES,
     Recipe,
     TrainingLog,
-    evaluation_wrap,
     make_cue_env,
     make_model,
     read_log,
@@ -60,14 +61,17 @@ __all__ = [
     "AudioReplayBuffer",
     "Curve",
     "Evaluation",
+    "EvaluationCallback",
     "Interval",
     "MirroredReplayBuffer",
     "Mixtures",
+    "ModelPerceiver",
     "Normalization",
     "Pretraining",
     "ProgressCallback",
     "Provenance",
     "Recipe",
+    "RolloutCallback",
     "Run",
     "SeparatedCuesExtractor",
     "SeparationQuality",
@@ -77,6 +81,7 @@ __all__ = [
     "TrainingLog",
     "VecSeparatedCues",
     "Windows",
+    "action_values",
     "agent_card",
     "agent_names",
     "bootstrap_curve",
@@ -84,7 +89,6 @@ __all__ = [
     "bootstrap_mean",
     "evaluate",
     "evaluate_separator",
-    "evaluation_wrap",
     "extract_features",
     "extractor_kwargs",
     "interquartile_mean",
@@ -93,10 +97,12 @@ __all__ = [
     "make_cue_env",
     "make_model",
     "pairwise_loss",
+    "perceive",
     "plot_curves",
     "pretrain",
     "pretraining_sounds",
     "read_log",
+    "record",
     "run_all",
     "save_agent",
     "save_separator",
@@ -110,4 +116,5 @@ __all__ = [
     "to_cues",
     "to_markdown",
     "train",
+    "wrap_like",
 ]

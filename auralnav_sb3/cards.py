@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from auralnav_gym.config import to_text, versions
 from auralnav_gym.sounds import SoundBank
-from auralnav_sb3.evaluation import markdown_table
+from auralnav_gym.tables import markdown_table
 from auralnav_sb3.pretraining import Pretraining, SeparationQuality
 from auralnav_sb3.provenance import Provenance
 from auralnav_sb3.separation import ANY_ORDER, Separator

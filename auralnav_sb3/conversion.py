@@ -295,15 +295,20 @@ def _rewrap(wrapper: VecEnvWrapper, venv: VecEnv) -> VecEnv:
 # ==== Models ====
 
 
+def find_extractor(model: BaseAlgorithm) -> SeparatedCuesExtractor | None:
+    """The extractor of the network that picks the actions, if it has one."""
+    # The online network comes before its target, the actor before the critic.
+    return next((module for module in model.policy.modules() if type(module) is SeparatedCuesExtractor), None)
+
+
 def acting_extractor(model: BaseAlgorithm) -> SeparatedCuesExtractor:
-    """The extractor of the network that picks the actions."""
-    found = [module for module in model.policy.modules() if type(module) is SeparatedCuesExtractor]
-    if not found:
+    """The extractor of the network that picks the actions, and of the critic beside it."""
+    acting = find_extractor(model)
+    if acting is None:
         raise ValueError(
             "model: expected a SeparatedCuesExtractor as its features extractor, "
             f"actual {model.policy.features_extractor_class.__name__}"
         )
-    acting = found[0]  # the online network comes before its target, the actor before the critic
     of_critic: Any = getattr(model.policy, "vf_features_extractor", acting)
     critic = getattr(model.policy, "critic", None)
     if isinstance(critic, ContinuousCritic):  # of SAC and TD3

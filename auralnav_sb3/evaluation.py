@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -11,11 +13,20 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecFrameStack, VecNormalize
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecEnv,
+    VecEnvWrapper,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+)
 
 from auralnav_gym import Agent, Suite, load_suite
+from auralnav_gym.tables import markdown_table
 from auralnav_sb3.provenance import Provenance
 from auralnav_sb3.statistics import Interval, bootstrap_mean
+from auralnav_sb3.vec_separated_cues import VecSeparatedCues
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,48 @@ def evaluate(
         ValueError: ``num_envs`` or ``num_episodes`` out of range; the model acts on other observations than the
             environments, wrapped, give; or ``wrap`` holds a `VecNormalize` that still learns.
     """
+    return watch(Watcher(), agent, suite, wrap, num_envs, num_episodes, env_kwargs, deterministic)
+
+
+class Watcher:
+    """Looks on while a suite is played, for who fills in what is to be done with it; it must draw nothing."""
+
+    def around(self, env: gym.Env) -> gym.Env:
+        """Put a wrapper around an environment of the suite."""
+        return env
+
+    def before_action(self, venv: VecEnv, observations: Any, state: Any, starts: np.ndarray) -> None:
+        """See what a model is about to act on.
+
+        Args:
+            venv: The environments with all that is wrapped around them.
+            observations: What they gave last.
+            state: Of the model, if it is recurrent; as are all, as ``model.predict`` takes it.
+            starts: (num_envs,) bool, where an episode begins.
+        """
+
+    def after_action(self, venv: VecEnv, state: Any, dones: np.ndarray, infos: Sequence[Mapping[str, Any]]) -> None:
+        """See what came of it.
+
+        Args:
+            venv: The environments with all that is wrapped around them.
+            state: Of the model after it has acted, if it is recurrent.
+            dones: (num_envs,) bool, where an episode has ended.
+            infos: What the environments told, the last observation of an episode that has ended among it.
+        """
+
+
+def watch(
+    watcher: Watcher,
+    agent: BaseAlgorithm | Agent | Callable[[Any], Any],
+    suite: Suite | str,
+    wrap: Callable[[VecEnv], VecEnv] | None,
+    num_envs: int,
+    num_episodes: int | None,
+    env_kwargs: Mapping[str, Any] | None,
+    deterministic: bool,
+) -> Evaluation:
+    """`evaluate`, with somebody who looks on."""
     suite = load_suite(suite) if isinstance(suite, str) else suite
     num_episodes = len(suite) if num_episodes is None else num_episodes
     if not 1 <= num_episodes <= len(suite):
@@ -129,9 +182,11 @@ def evaluate(
     kwargs = dict(env_kwargs or {})
     if isinstance(agent, BaseAlgorithm):
         kwargs = senses_of(agent, suite) | kwargs
-        _play_model(agent, suite, queue, wrap, min(num_envs, num_episodes), kwargs, deterministic)
+    make_env = partial(_make_env, suite, kwargs, watcher, queue)
+    if isinstance(agent, BaseAlgorithm):
+        _play_model(agent, make_env, queue, wrap, min(num_envs, num_episodes), deterministic, watcher)
     else:
-        _play_agent(agent, suite, queue, kwargs)
+        _play_agent(agent, make_env, queue)
     episodes = tuple(queue.episodes[index] for index in range(num_episodes))
     return Evaluation(suite.name, episodes, Provenance.now(suite.describe(**kwargs)))
 
@@ -160,6 +215,41 @@ def senses_of(model: BaseAlgorithm, suite: Suite) -> dict[str, bool]:
     return {"pose": known in (4, 6), "motion": known in (2, 6)}
 
 
+def wrap_like(venv: VecEnv) -> Callable[[VecEnv], VecEnv]:
+    """What `evaluate` must put around its environments for a model that acts in these: ``wrap_like(model.get_env())``.
+
+    Args:
+        venv: The environments that a model was trained in, with what is around them: any of `VecSeparatedCues`,
+            `VecFrameStack`, `VecNormalize` and `VecMonitor`, in any order.
+
+    Returns:
+        The ``wrap`` of `evaluate`. It puts the same around other environments, in the same order: cues by the same
+        extractor (not a copy), as many frames, and observations normalized by the averages as they stand when it is
+        called. Rewards are left as they are, and nothing is monitored.
+
+    Raises:
+        ValueError: There is another wrapper.
+    """
+    wrappers: list[VecEnvWrapper] = []
+    while isinstance(venv, VecEnvWrapper):
+        wrappers.insert(0, venv)
+        venv = venv.venv
+    known = (VecSeparatedCues, VecFrameStack, VecNormalize, VecMonitor)
+    unknown = [type(wrapper).__name__ for wrapper in wrappers if type(wrapper) not in known]
+    if unknown:
+        raise ValueError(
+            f"venv: expected no wrappers but {', '.join(each.__name__ for each in known)}, actual: {unknown}. Give "
+            "wrap= instead."
+        )
+
+    def wrap(venv: VecEnv) -> VecEnv:
+        for wrapper in wrappers:
+            venv = _put_around(venv, wrapper)
+        return venv
+
+    return wrap
+
+
 def table(evaluations: Mapping[str, Evaluation], metrics: Sequence[str] = METRICS) -> str:
     """A Markdown table: a row an agent, a column a metric, each a mean and its interval."""
     header = ["agent", "suite", "episodes", *metrics]
@@ -168,20 +258,6 @@ def table(evaluations: Mapping[str, Evaluation], metrics: Sequence[str] = METRIC
         for name, each in evaluations.items()
     ]
     return markdown_table(header, rows)
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with columns that line up in the source too.
-
-    Args:
-        header: A name a column.
-        rows: A cell a column each.
-    """
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    lines = [header, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
-    )
 
 
 class _Queue:
@@ -248,8 +324,12 @@ def _episode(info: Mapping[str, Any], episode_return: float) -> Episode:
     )
 
 
-def _play_agent(agent: Agent | Callable[[Any], Any], suite: Suite, queue: _Queue, kwargs: dict[str, Any]) -> None:
-    env = _QueueEnv(suite.make_env(**kwargs), queue)
+def _make_env(suite: Suite, kwargs: Mapping[str, Any], watcher: Watcher, queue: _Queue) -> gym.Env:
+    return _QueueEnv(watcher.around(suite.make_env(**kwargs)), queue)
+
+
+def _play_agent(agent: Agent | Callable[[Any], Any], make_env: Callable[[], gym.Env], queue: _Queue) -> None:
+    env = make_env()
     try:
         while not queue.done:
             observation, _ = env.reset()
@@ -266,14 +346,14 @@ def _play_agent(agent: Agent | Callable[[Any], Any], suite: Suite, queue: _Queue
 
 def _play_model(
     model: BaseAlgorithm,
-    suite: Suite,
+    make_env: Callable[[], gym.Env],
     queue: _Queue,
     wrap: Callable[[VecEnv], VecEnv] | None,
     num_envs: int,
-    kwargs: dict[str, Any],
     deterministic: bool,
+    watcher: Watcher,
 ) -> None:
-    raw: VecEnv = DummyVecEnv([lambda: _QueueEnv(suite.make_env(**kwargs), queue)] * num_envs)
+    raw: VecEnv = DummyVecEnv([make_env] * num_envs)
     try:
         venv = _stack_like(model, raw) if wrap is None else wrap(raw)
         _check(model, venv, wrapped=wrap is not None)
@@ -282,8 +362,10 @@ def _play_model(
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             while not queue.done:
+                watcher.before_action(venv, observations, state, starts)
                 actions, state = model.predict(observations, state, starts, deterministic)
-                observations, _, starts, _ = venv.step(actions)
+                observations, _, starts, infos = venv.step(actions)
+                watcher.after_action(venv, state, starts, infos)
     finally:
         raw.close()
 
@@ -294,6 +376,26 @@ def _stack_like(model: BaseAlgorithm, venv: VecEnv) -> VecEnv:
     ratios = {wanted[key][-1] / given[key][-1] for key in given.keys() & wanted.keys() if wanted[key]}
     ratio = ratios.pop() if len(ratios) == 1 else 1
     return VecFrameStack(venv, int(ratio)) if ratio > 1 and ratio == int(ratio) else venv
+
+
+def _put_around(venv: VecEnv, wrapper: VecEnvWrapper) -> VecEnv:
+    """Do to the observations of other environments what a wrapper does."""
+    if isinstance(wrapper, VecSeparatedCues):
+        return VecSeparatedCues(venv, wrapper.extractor, ideal=wrapper.ideal, slots=wrapper.slots)
+    if isinstance(wrapper, VecFrameStack):
+        return VecFrameStack(venv, wrapper.stacked_obs.n_stack)
+    if isinstance(wrapper, VecNormalize) and wrapper.norm_obs:
+        normalized = VecNormalize(
+            venv,
+            training=False,
+            norm_reward=False,
+            clip_obs=wrapper.clip_obs,
+            epsilon=wrapper.epsilon,
+            norm_obs_keys=wrapper.norm_obs_keys,
+        )
+        normalized.obs_rms = copy.deepcopy(wrapper.obs_rms)
+        return normalized
+    return venv
 
 
 def _check(model: BaseAlgorithm, venv: VecEnv, wrapped: bool) -> None:

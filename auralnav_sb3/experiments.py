@@ -38,7 +38,7 @@ from matplotlib.figure import Figure
 
 from auralnav_gym.files import written_whole
 from auralnav_gym.sounds import SoundBank
-from auralnav_sb3.evaluation import METRICS, Evaluation, evaluate
+from auralnav_sb3.evaluation import METRICS, Evaluation, evaluate, wrap_like
 from auralnav_sb3.provenance import COLUMNS, Provenance, to_metadata, write_markdown
 from auralnav_sb3.statistics import bootstrap_curve, bootstrap_mean
 from auralnav_sb3.training import (
@@ -47,7 +47,6 @@ from auralnav_sb3.training import (
     Recipe,
     TrainingLog,
     check_settings,
-    evaluation_wrap,
     read_log,
     train,
 )
@@ -306,7 +305,7 @@ class _Job:
         evaluation = evaluate(
             model,
             self.recipe.suite,
-            evaluation_wrap(self.recipe, venv),
+            wrap_like(venv),
             num_episodes=self.episodes,
             env_kwargs=self.recipe.env_kwargs,
             deterministic=self.recipe.deterministic,

@@ -351,8 +351,7 @@ def extract_features(
     Returns:
         (n, features_dim) float32.
     """
-    weights = itertools.chain(extractor.parameters(), extractor.buffers())
-    device = next((weight.device for weight in weights), torch.device("cpu"))
+    device = device_of(extractor)
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.as_tensor(array, dtype=torch.float32, device=device)
@@ -363,6 +362,12 @@ def extract_features(
             **({} if sources is None else {"sources": tensor(sources)}),
         )
         return features.cpu().numpy()
+
+
+def device_of(extractor: SeparatedCuesExtractor) -> torch.device:
+    """Where an extractor's weights are; the CPU if it has none."""
+    weights = itertools.chain(extractor.parameters(), extractor.buffers())
+    return next((weight.device for weight in weights), torch.device("cpu"))
 
 
 def extractor_kwargs(

@@ -37,13 +37,13 @@ from auralnav_gym.files import written_whole
 from auralnav_gym.sounds import SoundBank
 from auralnav_sb3.callbacks import ProgressCallback
 from auralnav_sb3.conversion import to_audio, to_cues
-from auralnav_sb3.evaluation import METRICS, Evaluation, evaluate
+from auralnav_sb3.evaluation import METRICS, Evaluation, evaluate, wrap_like
 from auralnav_sb3.experiments import run_all, run_in_processes
 from auralnav_sb3.pretraining import Mixtures, Windows, evaluate_separator
 from auralnav_sb3.provenance import COLUMNS, Provenance
 from auralnav_sb3.separation import Separator
 from auralnav_sb3.statistics import bootstrap_grid
-from auralnav_sb3.training import Recipe, check_settings, evaluation_wrap, train
+from auralnav_sb3.training import Recipe, check_settings, train
 from auralnav_sb3.vec_separated_cues import VecSeparatedCues
 
 NOT_AT_ALL, FROZEN, END_TO_END = WAYS = ("not at all", "frozen separator", "end to end")
@@ -385,7 +385,7 @@ class _Job:
         evaluation = evaluate(
             tuned,
             self.recipe.suite,
-            evaluation_wrap(self.recipe, venv),
+            wrap_like(venv),
             num_episodes=self.episodes,
             env_kwargs=self.recipe.env_kwargs,
         )

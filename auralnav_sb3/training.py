@@ -4,7 +4,7 @@ In the order of use::
 
     recipe = Recipe(suite="two-sources-v1", algorithm="PPO", steps=50_000)
     model = train(recipe, seed=0, folder="runs/ppo-0")  # called again after a kill, it goes on where it was
-    evaluate(model, recipe.suite, evaluation_wrap(recipe, model.get_env()), env_kwargs=recipe.env_kwargs)
+    evaluate(model, recipe.suite, wrap_like(model.get_env()), env_kwargs=recipe.env_kwargs)
     read_log("runs/ppo-0").steps_to_target
 """
 
@@ -36,7 +36,7 @@ from auralnav_gym.files import written_whole
 from auralnav_gym.scoring import Rewards, as_rewards
 from auralnav_gym.sounds import SoundBank
 from auralnav_gym.suites import Suite, load_suite
-from auralnav_sb3.callbacks import ProgressCallback
+from auralnav_sb3.callbacks import EvaluationCallback, ProgressCallback, RolloutCallback
 from auralnav_sb3.extractor import LEFT_AND_RIGHT, check_slots, extractor_kwargs
 from auralnav_sb3.provenance import Provenance
 from auralnav_sb3.symmetry import MirroredReplayBuffer
@@ -288,24 +288,6 @@ def make_cue_env(recipe: Recipe, seed: int, sounds: SoundBank | str | os.PathLik
     return _stacked(venv, recipe.frames)
 
 
-def evaluation_wrap(recipe: Recipe, venv: VecEnv) -> Callable[[VecEnv], VecEnv]:
-    """What `evaluate` must put around its environments for a model of this recipe.
-
-    ``evaluate(model, suite, evaluation_wrap(recipe, model.get_env()), env_kwargs=recipe.env_kwargs)``
-
-    Args:
-        recipe: The recipe.
-        venv: The environments that the model was trained in, whose separator is used.
-
-    Returns:
-        The ``wrap`` of `evaluate`.
-    """
-    cues = unwrap_vec_wrapper(venv, VecSeparatedCues)
-    assert isinstance(cues, VecSeparatedCues)
-    extractor, ideal, slots = cues.extractor, cues.ideal, cues.slots
-    return lambda venv: _stacked(VecSeparatedCues(venv, extractor, ideal=ideal, slots=slots), recipe.frames)
-
-
 def make_model(
     recipe: Recipe, venv: VecEnv, seed: int, tensorboard_log: str | os.PathLike[str] | None = None
 ) -> BaseAlgorithm:
@@ -356,6 +338,7 @@ def train(
     sounds: SoundBank | str | os.PathLike[str] | None = None,
     tensorboard_log: str | os.PathLike[str] | None = None,
     progress: bool = True,
+    evaluate_every: int | None = None,
 ) -> BaseAlgorithm:
     """Train a recipe, or go on with a training that was cut off, or load one that is finished.
 
@@ -368,15 +351,23 @@ def train(
         seed: See `make_cue_env` and `make_model`.
         folder: Where ``model.zip`` and ``log.json`` (`read_log`) are left, and the checkpoints until then.
         sounds: See `make_cue_env`.
-        tensorboard_log: Folder for TensorBoard.
+        tensorboard_log: Folder for TensorBoard, which shows what `RolloutCallback` logs beside SB3's own.
         progress: Print how far it is every ten seconds.
+        evaluate_every: Steps from one `EvaluationCallback` to the next, which logs to TensorBoard how the agent does in
+            the first episodes of the suite, with sounds never heard in training; the training itself goes as it would
+            without. None: never.
 
     Returns:
         The model; ``model.get_env()`` is its cue environment.
 
     Raises:
-        ValueError: The folder holds a training with other settings.
+        DependencyNotInstalled: ``evaluate_every`` without what its picture needs, ``pip install "auralnav[render]"``.
+        ValueError: The folder holds a training with other settings; or ``evaluate_every`` without ``tensorboard_log``.
     """
+    if evaluate_every is not None and tensorboard_log is None:
+        raise ValueError(
+            f"evaluate_every: expected None without tensorboard_log, where it is shown, actual: {evaluate_every}"
+        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     recipe = dataclasses.replace(recipe, suite=recipe.load_suite(sounds))  # recordings are read once
@@ -392,9 +383,16 @@ def train(
 
     made_by = Provenance.now(recipe.load_suite().describe(training=True, **recipe.env_kwargs))
     recorder = _Recorder(dataclasses.replace(log, made_by=made_by), folder, recipe.steps)
+    callbacks: list[BaseCallback] = [recorder]
+    if progress:
+        callbacks.append(ProgressCallback())
+    if tensorboard_log is not None:
+        callbacks.append(RolloutCallback())
+    if evaluate_every is not None:
+        callbacks.append(EvaluationCallback(recipe.load_suite(), evaluate_every, deterministic=recipe.deterministic))
     model.learn(
         recipe.steps - model.num_timesteps,
-        callback=[recorder, ProgressCallback()] if progress else recorder,
+        callback=callbacks,
         tb_log_name=recipe.algorithm,
         reset_num_timesteps=latest is None,
     )

@@ -139,11 +139,22 @@ class VecSeparatedCues(VecEnvWrapper):
         """Features of observations and the infos that came with them."""
         if not self.ideal:
             return extract_features(self.extractor, observations)
-        sources = np.stack([self._ideal_slots(info) for info in infos])
+        sources = np.stack([self.ideal_sources(info) for info in infos])
         return extract_features(self.extractor, observations, sources)
 
-    def _ideal_slots(self, info: Mapping[str, Any]) -> np.ndarray:
-        """What a perfect separator would put into the slots: (S, N), mono."""
+    def ideal_sources(self, info: Mapping[str, Any]) -> np.ndarray:
+        """What a perfect separator would put into the slots.
+
+        Args:
+            info: With ``source_audio``, (sources, E, N), and, for slots of targets and the rest, ``is_target``,
+                (sources,) bool.
+
+        Returns:
+            (S, N), mono, in the order of the scene.
+
+        Raises:
+            ValueError: One of them is missing, or there are other sources than slots.
+        """
         for key in ("source_audio", "is_target") if self.slots == "target" else ("source_audio",):
             if key not in info:
                 raise ValueError(

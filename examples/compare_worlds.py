@@ -17,8 +17,8 @@ from dataclasses import replace
 import numpy as np
 
 from auralnav_gym import OracleAgent, RandomAgent
+from auralnav_gym.tables import markdown_table
 from auralnav_sb3 import Evaluation, Recipe, bootstrap_mean, evaluate, plot_curves
-from auralnav_sb3.evaluation import markdown_table
 from auralnav_sb3.experiments import Run, make_parser, run_command, write_tables
 
 _DQN = Recipe(algorithm="DQN", frames=4, mirror=True, steps=20_000)

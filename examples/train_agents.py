@@ -18,7 +18,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from auralnav_gym.config import to_text
-from auralnav_sb3 import HYPERPARAMETERS, RECIPES, Recipe, evaluate, evaluation_wrap, save_agent, table, to_audio, train
+from auralnav_sb3 import HYPERPARAMETERS, RECIPES, Recipe, evaluate, save_agent, table, to_audio, train, wrap_like
 from auralnav_sb3.cards import made_with
 from auralnav_sb3.experiments import Run, run_all, steps_to_target
 from auralnav_sb3.pretrained import AGENTS
@@ -54,7 +54,7 @@ def validate(model: BaseAlgorithm, recipe: Recipe) -> float:
     world = recipe.load_suite()
     seeds = range(FIRST_VALIDATION_SEED, FIRST_VALIDATION_SEED + VALIDATION_EPISODES)
     suite = replace(world, name="validation", seeds=seeds, sounds=world.train_sounds)
-    wrap = evaluation_wrap(recipe, model.get_env())
+    wrap = wrap_like(model.get_env())
     return float(evaluate(model, suite, wrap, env_kwargs=recipe.env_kwargs).values("spl").mean())
 
 

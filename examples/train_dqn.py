@@ -4,6 +4,7 @@
     python examples/train_dqn.py --suite four-sources-v1
     python examples/train_dqn.py --sounds my/recordings  # wav, flac, ogg; train and test never share a recording
     python examples/train_dqn.py --finetune 20000        # then end to end through the separator: far slower
+    python examples/train_dqn.py --evaluate-every 5000   # TensorBoard shows how it does, and an episode to see and hear
 
 The agent trains on cues that the frozen separator gave once, and is then turned into a model that acts on what the ears
 hear. What was cut off goes on where it was when it is started again with the same --output. Below --output are the
@@ -23,6 +24,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from auralnav_gym import SUITES, GreedyAgent, OracleAgent, RandomAgent
 from auralnav_gym.files import written_whole
 from auralnav_sb3 import ALGORITHMS, RECIPES, ProgressCallback, evaluate, table, to_audio, train
+from auralnav_sb3.callbacks import EvaluationCallback, RolloutCallback
 from auralnav_sb3.provenance import write_markdown
 
 
@@ -37,7 +39,14 @@ def main() -> None:
     suite = recipe.load_suite(args.sounds)
 
     print(f"Training {recipe.algorithm} on {len(suite.train_sounds)} sounds for {recipe.steps:,} steps.", flush=True)
-    cue_model = train(recipe, args.seed, args.output / "cues", args.sounds, tensorboard_log=args.output / "logs")
+    cue_model = train(
+        recipe,
+        args.seed,
+        args.output / "cues",
+        args.sounds,
+        tensorboard_log=args.output / "logs",
+        evaluate_every=args.evaluate_every,
+    )
     if args.finetune:
         print(f"Fine-tuning end to end for {args.finetune:,} steps.", flush=True)
         model = to_audio(cue_model, freeze_separator=False, separator_lr_scale=args.separator_lr_scale)
@@ -46,8 +55,11 @@ def main() -> None:
             # now, must hold some first.
             model.batch_size, model.gradient_steps = 32, 1
             model.learning_starts = model.num_timesteps + min(1_000, args.finetune // 2)
+        callbacks = [ProgressCallback(), RolloutCallback()]
+        if args.evaluate_every is not None:
+            callbacks.append(EvaluationCallback(suite, args.evaluate_every, deterministic=recipe.deterministic))
         try:
-            model.learn(args.finetune, callback=ProgressCallback(), reset_num_timesteps=False)
+            model.learn(args.finetune, callback=callbacks, reset_num_timesteps=False)
         finally:  # after Ctrl-C too
             save(model, args.output)
     else:
@@ -87,6 +99,7 @@ def parse_args() -> argparse.Namespace:
     add("--finetune", type=int, default=0, metavar="STEPS", help="then train end to end through the separator")
     add("--separator-lr-scale", type=float, default=0.1, help="learning rate of its separator over the policy's")
     add("--envs", type=int, default=8, help="parallel environments")
+    add("--evaluate-every", type=int, metavar="STEPS", help="log 20 episodes of the suite; needs the extra render")
     add("--episodes", type=int, default=100, help="episodes of the evaluation, 500 at most")
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=1, help="of torch; more helps --finetune and large separators only")

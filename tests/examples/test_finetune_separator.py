@@ -22,11 +22,11 @@ from auralnav_sb3 import (
     Separator,
     SeparatorConfig,
     evaluate,
-    evaluation_wrap,
     experiments,
     finetuning,
     pretraining,
     train,
+    wrap_like,
 )
 from auralnav_sb3.conversion import acting_extractor
 from auralnav_sb3.finetuning import END_TO_END, FROZEN, NOT_AT_ALL, SCENES_SEED, WAYS
@@ -101,7 +101,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     agent = train(recipe, 0, folder, progress=False)
     venv = agent.get_env()
     assert venv is not None
-    played = evaluate(agent, SUITE, evaluation_wrap(recipe, venv), num_episodes=2, env_kwargs=recipe.env_kwargs)
+    played = evaluate(agent, SUITE, wrap_like(venv), num_episodes=2, env_kwargs=recipe.env_kwargs)
     assert float(rows[NOT_AT_ALL]["steps"]) == played.values("steps").mean()
     assert float(rows[NOT_AT_ALL]["episode_return"]) == pytest.approx(played.values("episode_return").mean())
 

@@ -32,7 +32,7 @@ def run(tmp_path: Path, *arguments: str) -> str:
     "extra",
     [
         (),
-        ("--finetune", "8"),
+        ("--finetune", "8", "--evaluate-every", "1000"),
         ("--algorithm", "PPO", "--aggregation", "mean", "--suite", "omni-v1", "--pose", "--frames", "1"),
     ],
     ids=["default", "fine-tuned", "PPO, one frame"],

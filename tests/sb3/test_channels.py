@@ -28,7 +28,6 @@ from auralnav_sb3 import (
     SeparatorConfig,
     VecSeparatedCues,
     evaluate,
-    evaluation_wrap,
     extractor_kwargs,
     load_agent,
     make_cue_env,
@@ -36,6 +35,7 @@ from auralnav_sb3 import (
     save_agent,
     to_audio,
     to_cues,
+    wrap_like,
 )
 
 MakeEnv = Callable[..., gym.Env]
@@ -386,7 +386,7 @@ def test_a_recipe_names_the_pair() -> None:
     assert recipe.settings(0)["pair"] == [LEFT, RIGHT]
     model = make_model(recipe, venv, seed=0)
     assert isinstance(model, PPO)
-    wrap = evaluation_wrap(recipe, venv)
+    wrap = wrap_like(venv)
     assert len(evaluate(model, SUITE, wrap, env_kwargs=recipe.env_kwargs).episodes) == 2
     default: Any = make_cue_env(Recipe(SUITE, separator="none", num_envs=1), seed=0)
     assert default.extractor.pair == (0, 1)

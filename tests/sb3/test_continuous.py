@@ -22,7 +22,6 @@ from auralnav_sb3 import (
     Recipe,
     SeparatedCuesExtractor,
     evaluate,
-    evaluation_wrap,
     extract_features,
     extractor_kwargs,
     make_cue_env,
@@ -31,6 +30,7 @@ from auralnav_sb3 import (
     to_audio,
     train,
     training,
+    wrap_like,
 )
 from auralnav_sb3.evaluation import Episode
 
@@ -267,7 +267,7 @@ def test_models_are_played_as_by_hand(algorithm: str, num_envs: int) -> None:
         return model.predict(features, deterministic=True)[0][0]
 
     hand = play(act, pose=False, motion=True)
-    result = evaluate(model, SUITE, evaluation_wrap(recipe, venv), num_envs, env_kwargs=recipe.env_kwargs)
+    result = evaluate(model, SUITE, wrap_like(venv), num_envs, env_kwargs=recipe.env_kwargs)
     for episode, expected in zip(result.episodes, hand, strict=True):
         assert vars(episode) == pytest.approx(vars(expected), abs=1e-4)  # a batch is rounded otherwise
     audio = evaluate(to_audio(model), SUITE, num_envs=num_envs)
@@ -279,7 +279,7 @@ def test_models_are_played_as_by_hand(algorithm: str, num_envs: int) -> None:
 def test_a_policy_can_draw_its_actions() -> None:
     recipe = quick("PPO")
     venv = make_cue_env(recipe, seed=0)
-    model, wrap = make_model(recipe, venv, seed=0), evaluation_wrap(recipe, venv)
+    model, wrap = make_model(recipe, venv, seed=0), wrap_like(venv)
     best, drawn, again = (
         evaluate(model, SUITE, wrap, env_kwargs=recipe.env_kwargs, deterministic=each) for each in (True, False, False)
     )

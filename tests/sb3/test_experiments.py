@@ -18,7 +18,7 @@ import pytest
 from matplotlib.image import imread
 
 from auralnav_gym import Suite, SyntheticSounds
-from auralnav_sb3 import Evaluation, Recipe, evaluate, evaluation_wrap, experiments, read_log, train, training
+from auralnav_sb3 import Evaluation, Recipe, evaluate, experiments, read_log, train, training, wrap_like
 from auralnav_sb3.evaluation import Episode
 from auralnav_sb3.experiments import Run, plot_curves, run_all, to_csv, to_markdown
 from auralnav_sb3.training import TrainingLog
@@ -73,7 +73,7 @@ def test_runs_are_gone_on_with_and_left_alone(tmp_path: Path, monkeypatch: pytes
     assert (tmp_path / "trained" / "seed-0" / "model.zip").stat().st_mtime_ns == trained_at
     venv = model.get_env()
     assert venv is not None
-    assert runs[1].evaluation == evaluate(model, SUITE, evaluation_wrap(RECIPE, venv), num_episodes=3)
+    assert runs[1].evaluation == evaluate(model, SUITE, wrap_like(venv), num_episodes=3)
 
 
 def test_refuses_bad_arguments_before_anything_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

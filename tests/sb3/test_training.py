@@ -27,7 +27,6 @@ from auralnav_sb3 import (
     SeparatedCuesExtractor,
     VecSeparatedCues,
     evaluate,
-    evaluation_wrap,
     extract_features,
     extractor_kwargs,
     make_cue_env,
@@ -36,6 +35,7 @@ from auralnav_sb3 import (
     to_audio,
     train,
     training,
+    wrap_like,
 )
 
 SUITE = Suite("tiny", seeds=range(1000, 1004), env_kwargs={"listen_seconds": 0.05, "max_episode_steps": 12})
@@ -273,7 +273,7 @@ class TestTrain:
         model = train(recipe, 0, tmp_path, progress=False)
         venv = model.get_env()
         assert venv is not None
-        wrap = evaluation_wrap(recipe, venv)
+        wrap = wrap_like(venv)
         assert len(evaluate(model, DISTRACTORS, wrap, env_kwargs=recipe.env_kwargs).episodes) == 4
         cues = unwrap_vec_wrapper(
             wrap(make_vec_env(DISTRACTORS.make_env, 1, env_kwargs=recipe.env_kwargs)), VecSeparatedCues
@@ -301,7 +301,7 @@ class TestTrain:
         assert (tmp_path / "model.zip").stat().st_mtime_ns == finished_at
         venv = again.get_env()
         assert venv is not None
-        wrap = evaluation_wrap(recipe, venv)
+        wrap = wrap_like(venv)
         assert len(evaluate(again, suite_for(algorithm), wrap, env_kwargs=recipe.env_kwargs).episodes) == 4
 
     @pytest.mark.parametrize("algorithm", training.ALGORITHMS)
@@ -442,7 +442,7 @@ def test_evaluation_separates_with_the_separator_of_the_training() -> None:
     recipe = quick(separator="compact", frames=2)
     venv = make_cue_env(recipe, seed=0)
     audio = make_vec_env(SUITE.make_env, 1, env_kwargs={"pose": False})
-    wrapped = evaluation_wrap(recipe, venv)(audio)
+    wrapped = wrap_like(venv)(audio)
     assert wrapped.observation_space == venv.observation_space
     cues, of_training = (unwrap_vec_wrapper(each, VecSeparatedCues) for each in (wrapped, venv))
     assert isinstance(cues, VecSeparatedCues)
