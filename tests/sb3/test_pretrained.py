@@ -212,7 +212,7 @@ def test_a_model_that_does_not_separate_with_a_dprnntasnet_is_refused(bank: Synt
 
 
 def test_there_are_agents() -> None:
-    assert set(agent_names()) == {"two-sources", "four-sources", "omni", "random-rooms"}
+    assert set(agent_names()) == {"two-sources", "four-sources", "omni", "random-rooms", "distractors"}
 
 
 @pytest.mark.parametrize("name", agent_names())
@@ -220,6 +220,7 @@ def test_a_shipped_agent_is_small_and_finds_sources_it_never_heard(name: str) ->
     suite = load_suite(f"{name}-v1")
     assert f"{name}-v1" in agent_card(name)
     assert sum(path.stat().st_size for path in (AGENTS.folder / name).iterdir()) < 4e6
-    # Of 16 episodes a random agent succeeds in 0.06 x 16 = 1; a shipped one reaches 0.95 or more.
+    # Of 16 episodes a random agent succeeds in 0.06 x 16 = 1, among distractors in 0.21 x 16 = 3. A shipped one reaches
+    # 0.95 or more, among distractors 0.87.
     result = evaluate(load_agent(name), suite, num_episodes=16)
-    assert result.values("success").sum() >= 13
+    assert result.values("success").sum() >= (11 if name == "distractors" else 13)
