@@ -519,7 +519,7 @@ class _Page:
 
     def paint(self, audio: np.ndarray, perception: Perception, action: str, last_action: str) -> np.ndarray:
         """(E, N), E <= 2, to (H, W, 3) uint8."""
-        headlines = f"Heard after: {last_action}" if last_action else "What the ears hear", action and f"next: {action}"
+        headlines = f"After: {last_action}" if last_action else "What the ears hear", action and f"next: {action}"
         for text, headline in zip((self._heard, self._next), headlines, strict=True):
             text.set_text(self.sheet.fitting(headline, PANELS_SIZE[0] / 2 - 2 * _MARGIN, _HEADLINE))
         peak = float(np.abs(audio).max())

@@ -645,7 +645,7 @@ print(dict.__getitem__(matplotlib.rcParams, "backend") is before, "matplotlib.py
 
 def test_headline() -> None:
     assert "What the ears hear" in Picture(noise()).texts
-    assert "Heard after: turn left" in Picture(noise(), last_action="turn left").texts
+    assert "After: turn left" in Picture(noise(), last_action="turn left").texts
     assert "next: forward" in Picture(noise(), action="forward").texts
 
 
