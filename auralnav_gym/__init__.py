@@ -30,11 +30,15 @@ from auralnav_gym.motion import (
     Waypoints,
 )
 from auralnav_gym.movement import Action, ActionScheme, Body, ContinuousActions, DiscreteActions, Pose
+from auralnav_gym.panels import Panels
+from auralnav_gym.recording import Perceiver, Perception, Recorder, Recording, Snapshot, play
 from auralnav_gym.rooms import Polygon, RandomLShape, RandomRoom, RandomShoeBox, Room, RoomSampler, ShoeBox
 from auralnav_gym.scene import Babble, DiffuseSound, Example, Scene, SceneSampler, Source
 from auralnav_gym.scoring import Rewards
 from auralnav_gym.sounds import Sound, SoundBank, SoundFolder, SyntheticSounds
 from auralnav_gym.suites import SUITES, Suite, load_suite
+from auralnav_gym.videos import frames, write_gif, write_video
+from auralnav_gym.viewer import write_viewer
 from auralnav_gym.world import World
 
 __all__ = [
@@ -59,6 +63,9 @@ __all__ = [
     "MotionSampler",
     "OmniEars",
     "OracleAgent",
+    "Panels",
+    "Perceiver",
+    "Perception",
     "Polygon",
     "Pose",
     "RandomAgent",
@@ -66,6 +73,8 @@ __all__ = [
     "RandomRinging",
     "RandomRoom",
     "RandomShoeBox",
+    "Recorder",
+    "Recording",
     "Rewards",
     "Ringing",
     "Room",
@@ -73,6 +82,7 @@ __all__ = [
     "Scene",
     "SceneSampler",
     "ShoeBox",
+    "Snapshot",
     "Sound",
     "SoundBank",
     "SoundFolder",
@@ -84,8 +94,13 @@ __all__ = [
     "Wander",
     "Waypoints",
     "World",
+    "frames",
     "load_suite",
+    "play",
     "versions",
+    "write_gif",
+    "write_video",
+    "write_viewer",
 ]
 
 # The registered environments and how they differ from the defaults; AuralNavEnv's docstring says what they are.
