@@ -1,9 +1,10 @@
 """Watch a trained agent find its sources.
 
-    python examples/enjoy.py                          # plays, and prints how each episode went
-    python examples/enjoy.py omni --human             # in a window
+    python examples/enjoy.py                               # plays, and prints how each episode went
+    python examples/enjoy.py omni --human                  # in a window, with the sound that it hears
+    python examples/enjoy.py distractors --human --panels  # and beside it what it makes of what it hears
     python examples/enjoy.py four-sources --pictures runs/enjoy
-    python examples/enjoy.py --card                   # what the agent was trained on, and what it reaches
+    python examples/enjoy.py --card                        # what the agent was trained on, and what it reaches
 
 The window and the pictures need the extra "render".
 """
@@ -13,12 +14,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import gymnasium as gym
 import matplotlib.image
 import torch
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
-from auralnav_gym import SUITES, load_suite
-from auralnav_sb3 import agent_card, agent_names, load_agent, senses_of
+from auralnav_gym import SUITES, Panels, load_suite
+from auralnav_sb3 import ModelPerceiver, agent_card, agent_names, load_agent, senses_of
 from auralnav_sb3.provenance import Provenance, to_metadata
 
 
@@ -32,7 +34,13 @@ def main() -> None:
     suite = load_suite(args.suite or f"{args.agent}-v1", args.sounds)
     render_mode = "human" if args.human else "rgb_array" if args.pictures else None
     senses = senses_of(model, suite)
-    venv = DummyVecEnv([lambda: suite.make_env(render_mode=render_mode, **senses)])
+
+    def make_env() -> gym.Env:
+        if not args.panels:
+            return suite.make_env(render_mode=render_mode, **senses)
+        return Panels(suite.make_env(render_mode="rgb_array", **senses), ModelPerceiver(model), render_mode)
+
+    venv = DummyVecEnv([make_env])
     frames = model.observation_space["audio"].shape[-1] // venv.observation_space["audio"].shape[-1]
     venv = VecFrameStack(venv, frames)  # as many as the agent remembers
 
@@ -69,10 +77,14 @@ def parse_args() -> argparse.Namespace:
     add("--sounds", type=Path, help="folder of recordings; the synthetic bank otherwise")
     add("--episodes", type=int, default=5)
     add("--human", action="store_true", help="show it in a window")
+    add("--panels", action="store_true", help="show what it hears and makes of it, beside the room")
     add("--pictures", type=Path, help="folder for a picture of each episode, one action before its end")
     add("--card", action="store_true", help="print the agent's card and leave")
     add("--threads", type=int, default=1, help="of torch")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.panels and not (args.human or args.pictures):
+        parser.error("--panels: expected --human or --pictures beside it, as nothing is shown otherwise")
+    return args
 
 
 if __name__ == "__main__":

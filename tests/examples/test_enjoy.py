@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.image
@@ -13,15 +14,22 @@ from PIL import Image
 
 from auralnav_sb3 import agent_names
 
-ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).parents[2] / "examples" / "enjoy.py"
 
 
-def run(*arguments: str) -> str:
-    command = [sys.executable, "examples/enjoy.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300).stdout
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The script, with arguments, in this process: it takes a while to import torch."""
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
 
 
-def test_it_plays_and_takes_pictures(tmp_path: Path) -> None:
+def test_it_plays_and_takes_pictures(run: Callable[..., str], tmp_path: Path) -> None:
     out = run("two-sources", "--episodes", "2", "--pictures", str(tmp_path / "pictures"))
     assert [line.split(":")[0] for line in out.splitlines()] == ["Episode 0", "Episode 1"]
     for index in range(2):
@@ -32,6 +40,19 @@ def test_it_plays_and_takes_pictures(tmp_path: Path) -> None:
         assert made_by["configuration"]["suite"] == "two-sources-v1"
 
 
+def test_beside_the_room_it_shows_what_the_agent_hears(run: Callable[..., str], tmp_path: Path) -> None:
+    run("two-sources", "--episodes", "1", "--pictures", str(tmp_path), "--panels")
+    with Image.open(tmp_path / "episode-0.png") as picture:
+        assert picture.size == (1280, 672)
+        assert picture.convert("L").crop((608, 0, 1280, 672)).getextrema()[0] < 100  # something is written there
+
+
+def test_panels_are_for_what_is_shown(run: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("two-sources", "--panels")
+    assert "--panels: expected --human or --pictures" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", agent_names())
-def test_it_shows_the_card(name: str) -> None:
+def test_it_shows_the_card(run: Callable[..., str], name: str) -> None:
     assert run(name, "--card").startswith(f"# {name}\n")
