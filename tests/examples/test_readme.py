@@ -19,7 +19,7 @@ def test_python_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(2):
             soundfile.write(tmp_path / kind / f"{number}.wav", 0.1 * rng.standard_normal(8000), 8000)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 11
+    assert len(blocks) == 13
     (tmp_path / "runs").mkdir()
     monkeypatch.chdir(tmp_path)
     names: dict = {}
