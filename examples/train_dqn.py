@@ -4,6 +4,7 @@
     python examples/train_dqn.py --suite four-sources-v1
     python examples/train_dqn.py --sounds my/recordings  # wav, flac, ogg; train and test never share a recording
     python examples/train_dqn.py --finetune 20000        # then end to end through the separator: far slower
+    python examples/train_dqn.py --view                  # and writes a page on which its episodes are seen and heard
     python examples/train_dqn.py --evaluate-every 5000   # TensorBoard shows how it does, and an episode to see and hear
 
 The agent trains on cues that the frozen separator gave once, and is then turned into a model that acts on what the ears
@@ -15,17 +16,30 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from auralnav_gym import SUITES, GreedyAgent, OracleAgent, RandomAgent
+from auralnav_gym import SUITES, GreedyAgent, OracleAgent, RandomAgent, Recording, write_viewer
 from auralnav_gym.files import written_whole
-from auralnav_sb3 import ALGORITHMS, RECIPES, ProgressCallback, evaluate, table, to_audio, train
-from auralnav_sb3.callbacks import EvaluationCallback, RolloutCallback
+from auralnav_sb3 import (
+    ALGORITHMS,
+    RECIPES,
+    EvaluationCallback,
+    ProgressCallback,
+    RolloutCallback,
+    evaluate,
+    record,
+    table,
+    to_audio,
+    train,
+)
 from auralnav_sb3.provenance import write_markdown
+
+WATCHED_EPISODES = 5
 
 
 def main() -> None:
@@ -70,10 +84,18 @@ def main() -> None:
         f"Evaluating {args.episodes} episodes on {len(suite.test_sounds)} sounds never heard in training.", flush=True
     )
     agents = {"random": RandomAgent(args.seed), "trained": model, "greedy": GreedyAgent(), "oracle": OracleAgent()}
-    results = {name: evaluate(each, suite, num_episodes=args.episodes) for name, each in agents.items()}
+    how = {"deterministic": recipe.deterministic}  # policies that draw their actions do so here too
+    results = {name: evaluate(each, suite, num_episodes=args.episodes, **how) for name, each in agents.items()}
     made_by = {name: each.made_by for name, each in results.items()}
     made_by["trained"] = made_by["trained"].with_training(recipe.settings(args.seed) | {"finetune": args.finetune})
     write_markdown(args.output / "results.md", table(results), made_by)
+    if args.view:
+        num_episodes, page = min(WATCHED_EPISODES, args.episodes), args.output / "episodes.html"
+        watched: list[Recording] = []
+        for name in ("trained", "greedy"):
+            watched += record(agents[name], suite, num_episodes=num_episodes, name=name, **how)
+        write_viewer(page, watched, suite.name, asdict(made_by["trained"]))
+        print(f"See and hear {num_episodes} of the episodes in {page}.")
     print(table(results))
 
 
@@ -101,10 +123,14 @@ def parse_args() -> argparse.Namespace:
     add("--envs", type=int, default=8, help="parallel environments")
     add("--evaluate-every", type=int, metavar="STEPS", help="log 20 episodes of the suite; needs the extra render")
     add("--episodes", type=int, default=100, help="episodes of the evaluation, 500 at most")
+    add("--view", action="store_true", help=f"write {WATCHED_EPISODES} of them to a page; needs the extra viewer")
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=1, help="of torch; more helps --finetune and large separators only")
     add("--output", type=Path, default=Path("runs/dqn"), help="folder for what is written")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.view and not all(map(find_spec, ("jinja2", "plotly"))):  # said before the training, not after it
+        parser.error('--view: expected jinja2 and plotly to be installed. Run `pip install "auralnav[viewer]"`')
+    return args
 
 
 if __name__ == "__main__":

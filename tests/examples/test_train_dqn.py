@@ -32,7 +32,7 @@ def run(tmp_path: Path, *arguments: str) -> str:
     "extra",
     [
         (),
-        ("--finetune", "8", "--evaluate-every", "1000"),
+        ("--finetune", "8", "--evaluate-every", "1000", "--view"),
         ("--algorithm", "PPO", "--aggregation", "mean", "--suite", "omni-v1", "--pose", "--frames", "1"),
     ],
     ids=["default", "fine-tuned", "PPO, one frame"],
@@ -54,6 +54,7 @@ def test_it_trains_and_prints_its_table(tmp_path: Path, extra: tuple[str, ...]) 
     assert list((tmp_path / "logs").rglob("events.out.tfevents.*"))
     model = (PPO if "PPO" in extra else QRDQN).load(tmp_path / "model.zip")
     assert model.policy.features_extractor_class is SeparatedCuesExtractor
+    assert (tmp_path / "episodes.html").exists() == ("--view" in extra)
     assert model.num_timesteps >= 24 + ("--finetune" in extra) * 8
 
 

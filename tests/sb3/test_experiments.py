@@ -133,7 +133,7 @@ SUITE = Suite("tiny", seeds=range(1000, 1004), env_kwargs={SUITE.env_kwargs!r})
 RECIPES = {{"DQN": Recipe(suite=SUITE, separator="none", num_envs=2, hyperparameters={QUICK!r})}}
 
 if __name__ == "__main__":
-    main(RECIPES, description="A test.", output="unused", steps=3_000)
+    main(RECIPES, description="A test.", output="unused", steps=1_500)
 """)  # many more than it takes until it is killed, on a busy machine too
     command = [sys.executable, str(script), "--seeds", "1", "--output", str(tmp_path / "out")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -153,10 +153,10 @@ if __name__ == "__main__":
     assert process.returncode == 1
     assert errors.strip() == "Interrupted. The same command goes on from here."
 
-    recipe = dataclasses.replace(RECIPE, steps=3_000)
+    recipe = dataclasses.replace(RECIPE, steps=1_500)
     (run,) = run_all({"DQN": recipe}, [0], tmp_path / "out")
     assert run.log.curve[: len(log.curve)] == log.curve
-    assert run.log.curve[-1][0] == 3_000
+    assert run.log.curve[-1][0] == 1_500
 
 
 def latest_checkpoint(folder: Path) -> int:

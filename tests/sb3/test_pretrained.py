@@ -220,7 +220,7 @@ def test_a_shipped_agent_is_small_and_finds_sources_it_never_heard(name: str) ->
     suite = load_suite(f"{name}-v1")
     assert f"{name}-v1" in agent_card(name)
     assert sum(path.stat().st_size for path in (AGENTS.folder / name).iterdir()) < 4e6
-    # Of 16 episodes a random agent succeeds in 0.06 x 16 = 1, among distractors in 0.21 x 16 = 3. A shipped one reaches
-    # 0.95 or more, among distractors 0.87.
-    result = evaluate(load_agent(name), suite, num_episodes=16)
-    assert result.values("success").sum() >= (11 if name == "distractors" else 13)
+    # A random agent succeeds in 0.1 of the episodes, among distractors in 0.21; a shipped one in 0.99, there in 0.87.
+    num_episodes, least = (16, 11) if name == "distractors" else (8, 7)
+    result = evaluate(load_agent(name), suite, num_episodes=num_episodes)
+    assert result.values("success").sum() >= least
