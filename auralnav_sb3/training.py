@@ -212,6 +212,7 @@ class Recipe:
         return json.loads(json.dumps(settings, default=_plain))
 
 
+_DQN = Recipe(algorithm="DQN", frames=4, mirror=True, steps=20_000)
 RECIPES: Mapping[str, Recipe] = {
     "two-sources-v1": Recipe("two-sources-v1", "QRDQN", frames=4, mirror=True, steps=40_000),
     "four-sources-v1": Recipe("four-sources-v1", "QRDQN", frames=4, mirror=True, steps=60_000),
@@ -230,6 +231,12 @@ RECIPES: Mapping[str, Recipe] = {
         steps=30_000,
     ),
     "babble-v1": Recipe("babble-v1", "QRDQN", separator="any-order", frames=4, mirror=True, steps=30_000),
+    **{
+        suite: dataclasses.replace(_DQN, suite=suite)
+        for suite in ("easy-v1", "anechoic-v1", "materials-v1", "moving-v1", "alarms-v1", "human-v1")
+    },
+    "l-shape-v1": dataclasses.replace(_DQN, suite="l-shape-v1", steps=30_000),
+    "continuous-v1": dataclasses.replace(_DQN, suite="continuous-v1", algorithm="SAC"),
 }
 """For each published suite the recipe that was found to work."""
 

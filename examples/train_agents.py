@@ -108,7 +108,8 @@ def parse_args() -> argparse.Namespace:
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add("--suites", nargs="+", choices=list(RECIPES), default=list(RECIPES), help="which agents")
+    shipped = [f"{name}-v1" for name in AGENTS.names()]
+    add("--suites", nargs="+", choices=list(RECIPES), default=shipped, help="which agents")
     add("--seeds", type=int, default=3, help="trainings of each")
     add("--processes", type=int, default=2, help="trainings at the same time")
     add("--output", type=Path, default=Path("runs/agents"), help="folder for the trainings; gone on with if there")

@@ -30,7 +30,16 @@ def test_it_trains_validates_and_writes_a_card(tmp_path: Path, monkeypatch: pyte
     quick = {"learning_starts": 10, "gradient_steps": 1, "batch_size": 8, "buffer_size": 100}
     recipe = dataclasses.replace(RECIPES["two-sources-v1"], suite=suite, num_envs=2, steps=40, hyperparameters=quick)
     monkeypatch.setattr(auralnav_sb3, "RECIPES", {"short-v1": recipe})
-    arguments = ["--seeds", "2", "--output", str(tmp_path / "runs"), "--agents", str(tmp_path / "agents")]
+    arguments = [
+        "--suites",
+        "short-v1",
+        "--seeds",
+        "2",
+        "--output",
+        str(tmp_path / "runs"),
+        "--agents",
+        str(tmp_path / "agents"),
+    ]
     monkeypatch.setattr(sys, "argv", ["train_agents.py", *arguments])
     runpy.run_path(str(SCRIPT), {"VALIDATION_EPISODES": 2}, run_name="__main__")
     card = (tmp_path / "agents" / "short" / "README.md").read_text()

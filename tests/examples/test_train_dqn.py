@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from sb3_contrib import QRDQN
-from stable_baselines3 import PPO
+from stable_baselines3 import DQN, PPO
 
 from auralnav_sb3 import SeparatedCuesExtractor
 
@@ -24,15 +24,15 @@ def command(tmp_path: Path, *arguments: str) -> list[str]:
 
 
 def run(tmp_path: Path, *arguments: str) -> str:
-    words = command(tmp_path, "--episodes", "2", "--steps", "24", *arguments)
+    words = command(tmp_path, "--episodes", "1", "--steps", "24", *arguments)
     return subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300).stdout
 
 
 @pytest.mark.parametrize(
     "extra",
     [
-        (),
-        ("--finetune", "8", "--evaluate-every", "1000", "--view"),
+        ("--view",),
+        ("--finetune", "8", "--evaluate-every", "1000", "--suite", "easy-v1"),
         ("--algorithm", "PPO", "--aggregation", "mean", "--suite", "omni-v1", "--pose", "--frames", "1"),
     ],
     ids=["default", "fine-tuned", "PPO, one frame"],
@@ -52,7 +52,8 @@ def test_it_trains_and_prints_its_table(tmp_path: Path, extra: tuple[str, ...]) 
     assert trained["configuration"]["training"]["steps"] == 24
     assert trained["versions"]["torch"] == version("torch")
     assert list((tmp_path / "logs").rglob("events.out.tfevents.*"))
-    model = (PPO if "PPO" in extra else QRDQN).load(tmp_path / "model.zip")
+    algorithm = PPO if "PPO" in extra else DQN if "easy-v1" in extra else QRDQN
+    model = algorithm.load(tmp_path / "model.zip")
     assert model.policy.features_extractor_class is SeparatedCuesExtractor
     assert (tmp_path / "episodes.html").exists() == ("--view" in extra)
     assert model.num_timesteps >= 24 + ("--finetune" in extra) * 8

@@ -13,16 +13,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from stable_baselines3 import DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_wrapper
 
-from auralnav_gym import Rewards, Suite
+from auralnav_gym import SUITES, Rewards, Suite
 from auralnav_sb3 import (
+    RECIPES,
     Recipe,
     SeparatedCuesExtractor,
     VecSeparatedCues,
@@ -436,6 +439,15 @@ def test_curve_and_steps_to_target_are_those_of_the_definition(tmp_path: Path) -
     assert log.steps_to_target == expected_target
     assert expected_target is not None
     assert math.isclose(max(share for _, share in log.curve), 1.0)
+
+
+def test_there_is_a_recipe_for_every_published_suite() -> None:
+    assert set(RECIPES) == set(SUITES)
+    for suite, recipe in RECIPES.items():
+        assert recipe.suite == suite
+        space = gym.spec(SUITES[suite].env_id).make().action_space
+        # DQN and QR-DQN take one of a few actions, SAC and TD3 some numbers.
+        assert isinstance(space, spaces.Discrete) == (recipe.algorithm in ("DQN", "QRDQN"))
 
 
 def test_evaluation_separates_with_the_separator_of_the_training() -> None:
