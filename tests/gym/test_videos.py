@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -516,7 +517,9 @@ tempfile.tempdir = sys.argv[2]
 write_video(sys.argv[1], itertools.repeat(numpy.zeros((64, 64, 3), numpy.uint8)), 10, numpy.zeros((2, 10)), 8000)
 """
     command = [sys.executable, "-c", code, str(tmp_path / "video.mp4"), str(temporary_folder)]
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    # Ctrl-C is heard even where the tests themselves run in the background, deaf to it.
+    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, start_new_session=True, preexec_fn=hear, stderr=subprocess.PIPE, text=True)
     try:
         until = time.monotonic() + 60
         while not list(tmp_path.iterdir()) and time.monotonic() < until and process.poll() is None:

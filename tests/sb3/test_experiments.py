@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,11 @@ if __name__ == "__main__":
     command = [sys.executable, str(script), "--seeds", "1", "--output", str(tmp_path / "out")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # Ctrl-C is heard even where the tests themselves run in the background, deaf to it.
+    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     steps, log = 0, TrainingLog({})
     for kill in (signal.SIGKILL, signal.SIGINT):
-        with subprocess.Popen(command, env=environment, start_new_session=True, **pipes) as process:
+        with subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=hear, **pipes) as process:
             while latest_checkpoint(tmp_path / "out") <= steps:
                 assert process.poll() is None
                 time.sleep(0.02)
