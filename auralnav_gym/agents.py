@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
@@ -32,6 +33,23 @@ class Agent(Protocol):
             observation: What the environment gave last.
         """
         ...
+
+
+def act_to_the_end(env: gym.Env, agent: Agent | Callable[[Any], Any], observation: Any) -> None:
+    """Have an agent play an episode that has just begun.
+
+    Args:
+        env: The environment, just reset; with a time limit, as those of ``gym.make`` have.
+        agent: An :class:`Agent`, or a function from an observation to an action.
+        observation: What the reset gave.
+    """
+    if isinstance(agent, Agent):
+        agent.reset(env)
+    act = agent.act if isinstance(agent, Agent) else agent
+    ended = False
+    while not ended:
+        observation, _, terminated, truncated, _ = env.step(act(observation))
+        ended = terminated or truncated
 
 
 class RandomAgent:

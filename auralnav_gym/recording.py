@@ -21,7 +21,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from auralnav_gym.agents import Agent
+from auralnav_gym.agents import Agent, act_to_the_end
 from auralnav_gym.movement import Body, Pose
 from auralnav_gym.scene import Scene
 from auralnav_gym.world import World
@@ -301,11 +301,5 @@ def play(
     """
     recorder = env if isinstance(env, Recorder) else Recorder(env)
     observation, _ = recorder.reset(seed=seed, options=options)
-    if isinstance(agent, Agent):
-        agent.reset(recorder)
-    act = agent.act if isinstance(agent, Agent) else agent
-    ended = False
-    while not ended:
-        observation, _, terminated, truncated, _ = recorder.step(act(observation))
-        ended = terminated or truncated
+    act_to_the_end(recorder, agent, observation)
     return replace(recorder.recording, agent=type(agent).__name__)

@@ -23,6 +23,7 @@ from stable_baselines3.common.vec_env import (
 )
 
 from auralnav_gym import Agent, Suite, load_suite
+from auralnav_gym.agents import act_to_the_end
 from auralnav_gym.tables import markdown_table
 from auralnav_sb3.provenance import Provenance
 from auralnav_sb3.statistics import Interval, bootstrap_mean
@@ -333,13 +334,7 @@ def _play_agent(agent: Agent | Callable[[Any], Any], make_env: Callable[[], gym.
     try:
         while not queue.done:
             observation, _ = env.reset()
-            if isinstance(agent, Agent):
-                agent.reset(env)
-            act = agent.act if isinstance(agent, Agent) else agent
-            ended = False
-            while not ended:
-                observation, _, terminated, truncated, _ = env.step(act(observation))
-                ended = terminated or truncated
+            act_to_the_end(env, agent, observation)
     finally:
         env.close()
 
